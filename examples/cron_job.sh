@@ -1,0 +1,14 @@
+#!/bin/sh
+# A job that must not overtake itself: while one run lasts, further ones end at once, and quietly.
+# In a crontab, say:
+#
+#     */5 * * * * /path/to/cron_job.sh rsync -a notes/ backup/
+#
+# Each job needs a port of its own. With `--wait 60` a run waits a minute for the last one.
+
+# Finds the package in a clone; of no effect once it is installed.
+PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$(dirname "$0")/../src"
+export PYTHONPATH
+
+exec "${PYTHON:-python3}" -m Socket_Singleton run \
+    --port "${EXAMPLE_PORT:-14184}" --no-forward --exit-code 0 -- "$@"

@@ -1,0 +1,201 @@
+"""What a launch does on the network: claim the port, or hand its arguments over.
+
+==========================  ==============================  ==========================
+the host's answer           what it means                   the launch
+==========================  ==============================  ==========================
+``ACK``                     the host owns the packet        ends
+orderly end, no byte        2.0.0 took it, or our host      claims once more, then
+                            ignored it                      ends
+refused, reset, met itself  nobody owns it                  claims, asks again, until
+                                                            the deadline
+other bytes                 not a Socket_Singleton          ends, told
+silence after sending       it hangs, or is another         ends, told; never sends
+                            program                         again
+==========================  ==============================  ==========================
+
+A second packet would be a second delivery if the first one was only late;
+so a launch sends again only when it knows that nobody owns what it sent.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from . import _platform
+from ._wire import ACK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+# Seconds that a second launch has for everything: long enough for a host that
+# is busy or just starting, short enough for a person who double-clicked.
+HAND_OVER_TIME = 2.0
+
+# Seconds between two claims of a launch that waits. It is to have the port within
+# 50 ms after the host went, and to cost less than 1 % of a core, where a claim can
+# take 0.2 ms on a loaded machine.
+WAIT_STEP = 0.03
+
+# Seconds between two tries, doubling from the first to the last: a host that is
+# just starting answers within milliseconds, one that never does costs little.
+_FIRST_PAUSE = 0.001
+_LAST_PAUSE = 0.05
+
+# Bytes of a foreign answer that are read, and shown.
+_GLIMPSE = 32
+
+
+class Answer:
+    """What was found on a port that is taken; the table above, row by row."""
+
+    # Not an Enum: to make one takes longer than to ask.
+    OWNED = "owned"
+    CLOSED = "closed"
+    REFUSED = "refused"
+    RESET = "reset"
+    UNREACHED = "unreached"  # it listens, but its backlog is full
+    FOREIGN = "foreign"
+    SILENT = "silent"
+    FOUND = "found"  # somebody listens, and was not asked for more
+
+
+class Endpoint:
+    """One address and port, resolved: where a launch claims, and where it asks."""
+
+    def __init__(self, address: str, port: int) -> None:
+        """Resolve ``address``; no socket is opened.
+
+        Raises:
+            TypeError: ``address`` is not a ``str``.
+            OSError: ``address`` is not known (``socket.gaierror``).
+        """
+        if not isinstance(address, str):
+            raise TypeError(f"address must be a str, not {type(address).__name__}")
+        self.address, self.port = address, port
+        # Bytes, because a str goes through the idna codec, whose import alone
+        # takes longer than the rest of a launch. "" is a wildcard, as in 2.0.0.
+        host = address or "0.0.0.0"
+        found = socket.getaddrinfo(host.encode() if host.isascii() else host, port, 0, socket.SOCK_STREAM)
+        # Every launch must come to the same one, whatever order the resolver
+        # gives, and IPv4 first, because 2.0.0 knows no other.
+        found.sort(key=lambda info: (info[0] != socket.AF_INET, info[4]))
+        self.family, self.name = found[0][0], found[0][4]
+        # Nobody can be reached at a wildcard; its host also listens on loopback.
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(self.name[0]), self.name[0])
+        self._reach = (loopback, *self.name[1:])
+
+    def claim(self) -> socket.socket | None:
+        """Return a socket that listens here, or None if somebody else has the port.
+
+        bind and listen are one step: with SO_REUSEADDR two processes can both
+        bind on Linux, and it is ``listen`` that the second one fails.
+
+        Raises:
+            OSError: neither: the address is not this machine's, the port is privileged ...
+        """
+        listener = socket.socket(self.family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, _platform.exclusive_option(), 1)
+            listener.bind(self.name)
+            listener.listen(_platform.BACKLOG)
+        except BaseException as error:
+            listener.close()
+            if isinstance(error, OSError) and _platform.is_in_use(error):
+                return None
+            raise
+        return listener
+
+    def ask(self, packet: bytes | None, deadline: float) -> tuple[str, str]:
+        """Give ``packet`` to whoever listens here and return the answer, and what was seen.
+
+        With ``packet=None``, only find out whether somebody listens.
+        """
+        sent = False
+        with socket.socket(self.family, socket.SOCK_STREAM) as sock:
+            try:
+                sock.settimeout(_left(deadline))
+                sock.connect(self._reach)
+                # On an ephemeral port nobody listens on, a connection can get
+                # that very port as its own end.
+                if sock.getsockname() == sock.getpeername():
+                    return Answer.REFUSED, "the connection met itself"
+                if packet is None:
+                    return Answer.FOUND, ""
+                # Whatever ends this launch halfway, the host must see a reset:
+                # an orderly end would make half a packet look like a whole one.
+                _platform.close_resets(sock)
+                sock.settimeout(_left(deadline))
+                sock.sendall(packet)
+                sock.shutdown(socket.SHUT_WR)
+                _platform.close_ends(sock)
+                sent = True
+                sock.settimeout(_left(deadline))
+                reply = sock.recv(_GLIMPSE)
+            except ConnectionRefusedError as error:
+                return Answer.REFUSED, str(error.strerror)
+            except ConnectionError as error:
+                return Answer.RESET, str(error.strerror)
+            except socket.timeout:
+                return (Answer.SILENT if sent else Answer.UNREACHED), "no answer in time"
+            except OSError as error:
+                # No local port, no route ...: nothing was owned, and it may pass.
+                return Answer.RESET, str(error)
+        if not reply:
+            return Answer.CLOSED, "it is of version 2.0.0, or ignores this launch"
+        if reply.startswith(ACK):
+            return Answer.OWNED, ""
+        return Answer.FOREIGN, f"it answers {reply!r} and is not a Socket_Singleton"
+
+
+def send(endpoint: Endpoint, packet: bytes, deadline: float) -> None:
+    """Return when a host owns ``packet``; the errors are those of `Socket_Singleton.send`."""
+    pause = 0.0
+    while True:
+        answer, seen = endpoint.ask(packet, deadline)
+        if answer == Answer.OWNED:
+            return
+        where = f"{endpoint.address} port {endpoint.port}"
+        if answer == Answer.REFUSED:
+            raise ConnectionRefusedError(f"nobody listens at {where} ({seen})")
+        if answer in (Answer.CLOSED, Answer.FOREIGN):
+            raise ConnectionError(f"not confirmed by {where}: {seen}")
+        pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
+        if answer != Answer.RESET or time.monotonic() + pause >= deadline:
+            raise TimeoutError(f"not confirmed in time by {where} ({seen})")
+        time.sleep(pause)
+
+
+def hand_over(
+    endpoint: Endpoint, packet: bytes | None, deadline: float, report: Callable[[str], None]
+) -> tuple[socket.socket | None, str, str]:
+    """Work down the table for a launch that found the port taken.
+
+    Args:
+        deadline: on the monotonic clock, for everything.
+        report: called with what was seen, the first time that nobody answers.
+
+    Returns:
+        The listener if the port came free, and this launch is the host; else
+        None; and the last answer with the words for it.
+    """
+    pause = 0.0
+    while True:
+        answer, seen = endpoint.ask(packet, deadline)
+        if answer in (Answer.OWNED, Answer.FOREIGN, Answer.SILENT, Answer.FOUND):
+            return None, answer, seen
+        listener = endpoint.claim()
+        if listener is not None or answer is Answer.CLOSED:
+            return listener, answer, seen
+        if not pause:
+            report(seen)
+        pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
+        if time.monotonic() + pause >= deadline:
+            return None, answer, seen
+        time.sleep(pause)
+
+
+def _left(deadline: float) -> float:
+    """Return the seconds until ``deadline``, as a socket takes them: not 0 ("do not wait"), not for ever."""
+    return min(max(deadline - time.monotonic(), 0.001), 24 * 60 * 60.0)

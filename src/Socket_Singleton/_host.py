@@ -1,0 +1,383 @@
+"""The host's side of the port: one thread, one selector, and nothing of the caller's code.
+
+A peer is whatever is at the other end of a connection, friend or not. Until its
+packet is whole and owned, every end of its connection is a reset, also one that
+the system makes because this process was killed: so a launch that sees anything
+but a reset knows that it need not ask again.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+
+from . import _platform
+from ._wire import ACK, MAX_PACKET, Packet, PacketTooLong, WrongSecret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._delivery import Delivery
+    from ._singleton import Socket_Singleton
+
+# Seconds from accept that a peer has for its whole packet. A launch has 2 s; the
+# rest is for tools that never hang up, whose packet counts at the deadline.
+PEER_TIME = 5.0
+
+# Peers at once; beyond it the oldest goes. The application needs descriptors
+# too, and the usual limit for both together is 1,024.
+MAX_PEERS = 256
+
+# Bytes of all incomplete packets together; beyond it the largest goes. Two of
+# the longest, so that one alone always fits.
+MAX_BUFFERED = 2 * MAX_PACKET
+
+# Bytes read at a time, and reads of one peer before the others have their turn.
+_READ_SIZE = 64 * 1024
+_READS_PER_TURN = 4
+
+# Seconds without accepting when the system has no descriptor, or no memory, for
+# one more peer. The launches wait in the backlog; they have 2 s.
+_PAUSE = 0.05
+
+# Seconds, the longest that a selector is asked to wait: epoll overflows at 24 days.
+_LONGEST_WAIT = 24 * 60 * 60.0
+
+# Seconds for the I/O thread to end once it was told to. It does bounded work
+# between two looks, so this is not reached; it is there so that no wait is endless.
+_CLOSE_TIME = 10.0
+
+
+class _Peer:
+    """One connection whose packet is not whole."""
+
+    __slots__ = ("counted", "deadline", "ignored", "packet", "sock", "watched")
+
+    def __init__(self, sock: socket.socket, deadline: float, secret: bytes | None) -> None:
+        self.sock = sock
+        self.deadline = deadline
+        self.packet = Packet(secret)
+        self.counted = 0  # bytes of the packet that are in the host's sum
+        # Bytes thrown away since the peer was ignored; None while it is not.
+        self.ignored: int | None = None
+        self.watched = False  # by the selector
+
+
+class Host(_platform.ForkAware):
+    """Holds the port, and takes whole packets from whoever connects, until it is closed.
+
+    All fields are the I/O thread's alone once `start` has returned, but for
+    those with a comment.
+    """
+
+    def __init__(
+        self, listener: socket.socket, app: Socket_Singleton, delivery: Delivery, secret: bytes | None
+    ) -> None:
+        """Make a host of ``listener``, which is its own once `start` is called.
+
+        It counts the clients of ``app``, minds its thresholds, and closes by
+        itself after its ``timeout``; until then the program cannot end.
+        """
+        self._listener = listener
+        self._app = app
+        self._delivery = delivery
+        self._secret = secret
+        self._end = time.monotonic() + app.timeout if app.timeout else None
+        self._resume: float | None = None  # when to accept again, while that is paused
+        # In the order of accept, which is the order of their deadlines.
+        self._peers: dict[socket.socket, _Peer] = {}
+        self._buffered = 0  # bytes, of their packets
+        # Launches owned in this turn, each with the socket that waits for the ACK.
+        self._owned: list[tuple[socket.socket, bytearray]] = []
+        # Guards `_closing` and the life of `_waker`: set and used by any thread
+        # in `close`, closed by the I/O thread. Reentrant for signal handlers.
+        self._lock = threading.RLock()
+        self._closing = False
+        # For one `join` at a time: PyPy's cannot be called by two threads at once.
+        self._joining = threading.RLock()
+        self._forked = False  # set once, in a forked child; read by its threads
+        self._selector = selectors.DefaultSelector()
+        try:
+            self._waker, self._wakened = socket.socketpair()
+        except BaseException:
+            self._selector.close()
+            raise
+        self._thread = threading.Thread(target=self._run, name="Socket_Singleton I/O", daemon=not app.timeout)
+
+    def start(self) -> None:
+        """Begin to serve; if this raises, the host is closed."""
+        try:
+            self._listener.setblocking(False)
+            self._selector.register(self._wakened, selectors.EVENT_READ)
+            self._selector.register(self._listener, selectors.EVENT_READ)
+            _platform.follow_forks(self)
+            self._thread.start()
+        except BaseException:
+            self._shut()
+            raise
+
+    # -- any thread --
+
+    def close(self) -> None:
+        """Free the port and end the I/O thread; done when it returns.
+
+        Any thread, any number of times, at the same time too.
+
+        Raises:
+            RuntimeError: the I/O thread did not end in time.
+        """
+        if self._forked:
+            # The port, the selector and the thread are the parent's: a child
+            # gives up its copy of the listener and touches nothing else.
+            self._listener.close()
+            return
+        with self._lock:
+            if not self._closing:
+                self._closing = True
+                self._waker.send(b"\0")
+        # A finalizer may run anywhere, also on the I/O thread.
+        if threading.current_thread() is not self._thread:
+            with self._joining:
+                self._thread.join(_CLOSE_TIME)
+            if self._thread.is_alive():
+                raise RuntimeError("the I/O thread of Socket_Singleton did not end")
+
+    def forked(self) -> None:
+        # The parent's threads are not here, but a lock may be as one held it.
+        self._lock = self._joining = threading.RLock()
+        self._forked = True
+        self._delivery.forked()
+
+    def in_worker(self) -> None:
+        # A multiprocessing worker may outlive the host; it must not keep the
+        # port, nor hold a peer's connection open that the host has closed.
+        self._app._listening = False
+        self._listener.close()
+        for sock in self._peers:
+            sock.close()
+
+    # -- the I/O thread --
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                for key, _ in self._selector.select(self._wait()):
+                    # An earlier event of this turn may have ended the host, or this peer.
+                    if self._closing:
+                        break
+                    if key.fileobj is self._listener:
+                        self._accept()
+                    elif key.fileobj in self._peers:  # pragma: no branch (that is a matter of timing)
+                        self._read(key.data)
+                self._mind_the_clock()
+                self._acknowledge()
+        finally:
+            self._shut()
+
+    def _wait(self) -> float | None:
+        """Return the seconds until something is due; None when only an event can be."""
+        oldest = next(iter(self._peers.values()), None)
+        due = [self._end, self._resume, oldest.deadline if oldest else None]
+        times = [time for time in due if time is not None]
+        return min(max(min(times) - time.monotonic(), 0.0), _LONGEST_WAIT) if times else None
+
+    def _mind_the_clock(self) -> None:
+        now = time.monotonic()
+        if self._end is not None and now >= self._end:
+            self._closing = True
+        if self._resume is not None and now >= self._resume and not self._closing:
+            self._resume = None
+            try:
+                self._selector.register(self._listener, selectors.EVENT_READ)
+            except OSError:
+                self._resume = now + _PAUSE
+        for peer in list(self._peers.values()):
+            if self._closing or peer.deadline > now:
+                return
+            self._finish(peer, hung_up=False)
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):
+            # It hung up while it waited in the backlog.
+            return  # pragma: no cover (BSD and Windows tell; Linux accepts it first)
+        except (OSError, MemoryError):
+            # No descriptor, no memory. An incomplete peer makes room for the
+            # next try; where there is none, only time can help.
+            if not self._drop_oldest():
+                self._selector.unregister(self._listener)
+                self._resume = time.monotonic() + _PAUSE
+        else:
+            self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
+        peer = _Peer(sock, time.monotonic() + PEER_TIME, self._secret)
+        self._peers[sock] = peer
+        try:
+            sock.setblocking(False)
+            _platform.close_resets(sock)
+            # Most launches are here whole by now, and are never watched.
+            self._read(peer)
+            if sock in self._peers:
+                self._selector.register(sock, selectors.EVENT_READ, peer)
+                peer.watched = True
+        except (OSError, MemoryError):  # pragma: no cover (macOS: it was reset already; Linux: no memory)
+            self._drop(peer)
+        if len(self._peers) > MAX_PEERS:
+            self._drop_oldest()
+
+    def _read(self, peer: _Peer) -> None:
+        try:
+            for _ in range(_READS_PER_TURN):
+                data = peer.sock.recv(_READ_SIZE)
+                if not data:
+                    self._finish(peer, hung_up=True)
+                    return
+                self._take(peer, data)
+                if peer.sock not in self._peers:
+                    return
+        except BlockingIOError:
+            pass
+        except (OSError, MemoryError):
+            self._drop(peer)
+
+    def _take(self, peer: _Peer, data: bytes) -> None:
+        if peer.ignored is not None:
+            peer.ignored += len(data)
+            if peer.ignored > MAX_PACKET:
+                self._drop(peer)
+            return
+        try:
+            peer.packet.feed(data)
+        except WrongSecret:
+            self._ignore(peer)
+        except PacketTooLong:
+            self._undecodable(f"more than {MAX_PACKET} bytes")
+            self._drop(peer)
+        else:
+            self._count_bytes(peer)
+            if self._buffered > MAX_BUFFERED:
+                self._drop(max(self._peers.values(), key=lambda peer: len(peer.packet)))
+
+    def _count_bytes(self, peer: _Peer) -> None:
+        self._buffered += len(peer.packet) - peer.counted
+        peer.counted = len(peer.packet)
+
+    def _finish(self, peer: _Peer, hung_up: bool) -> None:
+        """Judge what a peer sent that has ended its stream, or has used up its time."""
+        try:
+            payload = peer.packet.end(hung_up)
+        except WrongSecret:
+            self._ignore(peer)
+            payload = None
+        if payload is not None:
+            self._own(peer, payload)
+        elif hung_up:
+            self._close(peer)  # it only asked whether somebody listens, or is ignored
+        else:
+            if peer.packet.started:
+                self._undecodable(f"incomplete after {PEER_TIME:g} seconds")
+            self._drop(peer)
+
+    def _own(self, peer: _Peer, payload: bytearray) -> None:
+        self._count_client()
+        app = self._app
+        if app.max_clients and app._clients > app.max_clients:
+            self._close(peer)
+        else:
+            self._forget(peer)
+            self._owned.append((peer.sock, payload))
+
+    def _acknowledge(self) -> None:
+        """At the end of a turn: deliver the launches that it brought, and tell them.
+
+        All at once and last of all: a thread that is woken while this one works
+        only fights it for the interpreter.
+        """
+        owned, self._owned = self._owned, []
+        if owned:
+            packets = [payload for _, payload in owned if payload or self._app.notify_empty]
+
+            def tell() -> None:
+                for sock, _ in owned:
+                    _answer(sock, ACK)
+
+            self._delivery.put(packets, tell)
+            for sock, _ in owned:
+                sock.close()
+
+    def _ignore(self, peer: _Peer) -> None:
+        """Answer a wrong secret: an orderly end, and whatever still comes is thrown away.
+
+        To close with bytes unread would be a reset, and the launch would ask again.
+        """
+        self._count_client()
+        self._delivery.say(f"Client verification failed on port {self._app.port}, ignoring connection")
+        peer.packet = Packet()
+        peer.ignored = 0
+        self._count_bytes(peer)
+        _answer(peer.sock)
+
+    def _count_client(self) -> None:
+        app = self._app
+        app._clients += 1
+        if app.release_threshold and app._clients >= app.release_threshold:
+            self._free_port()
+
+    def _undecodable(self, why: str) -> None:
+        self._delivery.say(f"Failed to decode data from client on port {self._app.port} ({why})")
+
+    def _close(self, peer: _Peer) -> None:
+        """End a connection in order: what it carried is dealt with, though not owned."""
+        self._forget(peer)
+        _answer(peer.sock)
+        peer.sock.close()
+
+    def _drop(self, peer: _Peer) -> None:
+        """Reset a connection: what it carried is not owned."""
+        self._forget(peer)
+        peer.sock.close()
+
+    def _drop_oldest(self) -> bool:
+        oldest = next(iter(self._peers.values()), None)
+        if oldest is None:
+            return False
+        self._drop(oldest)
+        return True
+
+    def _forget(self, peer: _Peer) -> None:
+        del self._peers[peer.sock]
+        self._buffered -= peer.counted
+        if peer.watched:
+            self._selector.unregister(peer.sock)
+
+    def _free_port(self) -> None:
+        self._closing = True
+        self._listener.close()
+        self._app._listening = False
+
+    def _shut(self) -> None:
+        """Free the port, then reset who is not owned: their launches claim it themselves."""
+        _platform.forget_forks(self)
+        self._free_port()
+        self._acknowledge()
+        for peer in list(self._peers.values()):
+            self._drop(peer)
+        self._selector.close()
+        with self._lock:
+            self._waker.close()
+        self._wakened.close()
+
+
+def _answer(sock: socket.socket, answer: bytes = b"") -> None:
+    """End our side of the connection in order, with ``answer`` as the last thing that it carries."""
+    try:
+        _platform.close_ends(sock)
+        if answer:
+            sock.send(answer)
+        else:
+            sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # it did not wait for an answer, so it will not ask again

@@ -1,0 +1,62 @@
+"""Launches that all construct in the same moment, each in a process of its own.
+
+    burst.py PORT COUNT
+
+Prints, as JSON, what became of each: ["host", what its observer got],
+["delivered", True | False | None, text of the error], and ends.
+"""
+
+import json
+import os
+import sys
+
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
+
+PORT, COUNT = int(sys.argv[1]), int(sys.argv[2])
+
+
+def launch(number, go, over):
+    sys.argv[1:] = [str(number), "of", str(COUNT)]
+    os.read(go, 1)
+    try:
+        app = Socket_Singleton(port=PORT, strict=False)
+    except MultipleSingletonsError as error:
+        return "delivered", error.delivered, str(error)
+    got = []
+    app.trace(lambda args: got.append(args))
+    os.read(over, 1)
+    app.release()
+    return "host", got + list(app.arguments)
+
+
+def main():
+    # A read at the end of a pipe returns for all its readers at once.
+    go, start = os.pipe()
+    over, end = os.pipe()
+    results, report = os.pipe()
+    children = []
+    for number in range(COUNT):
+        pid = os.fork()
+        if not pid:
+            os.close(start)
+            os.close(end)
+            try:
+                line = json.dumps(launch(number, go, over))
+                os.write(report, line.encode() + b"\n")
+            finally:
+                os._exit(0)
+        children.append(pid)
+    os.close(report)
+    os.close(start)
+    with os.fdopen(results) as lines:
+        # All but a host, who waits until it is over; without a host, all.
+        for _ in range(COUNT - 1):
+            print(lines.readline(), end="")
+        os.close(end)
+        print(lines.read(), end="")
+    for pid in children:
+        os.waitpid(pid, 0)
+    print("done", flush=True)
+
+
+main()

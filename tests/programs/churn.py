@@ -1,0 +1,90 @@
+"""Hosts that live for some tens of milliseconds, one way or another, under a stream of launches.
+
+    churn.py PORT COUNT HOW WITNESS
+
+HOW: release, timeout, threshold or kill. Each launch is a process of its own and
+writes what became of it to the pipe, a line in one step, so that SIGKILL leaves
+whole lines: "host N", "got N" (by an observer, or found in `arguments` after the
+end), "delivered N", "unsure N", "told N TEXT", "two". A host also holds the lock on the file
+WITNESS while it surely is one: whoever does not get it, is a second host ("two").
+"""
+
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
+
+PORT, COUNT, HOW, WITNESS = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+AT_ONCE = 8
+LIFE = 0.06  # seconds
+ENDINGS = {"timeout": {"timeout": LIFE}, "threshold": {"release_threshold": 3}}
+
+
+def say(report, *words):
+    os.write(report, (" ".join(map(str, words)) + "\n").encode())
+
+
+def launch(number, report):
+    sys.argv[1:] = [str(number)]
+    # Opened before any socket: at the end of a process the system closes
+    # descriptors in their order, so a killed host loses the witness first.
+    witness = os.open(WITNESS, os.O_RDWR | os.O_CREAT)
+    try:
+        app = Socket_Singleton(port=PORT, strict=False, **ENDINGS.get(HOW, {}))
+    except MultipleSingletonsError as error:
+        if error.delivered is False:
+            say(report, "told", number, error)
+        else:
+            say(report, "delivered" if error.delivered else "unsure", number)
+        return
+    ends_by_itself = HOW in ENDINGS
+    if not ends_by_itself:
+        try:
+            fcntl.flock(witness, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say(report, "two")
+    say(report, "host", number)
+    app.trace(lambda args: say(report, "got", args[0]))
+    end = time.monotonic() + LIFE
+    while app._listening and time.monotonic() < end + (10 if ends_by_itself else 0):
+        time.sleep(0.002)
+    if HOW == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    fcntl.flock(witness, fcntl.LOCK_UN)
+    app.release()
+    app._delivery._thread and app._delivery._thread.join()
+    for args in app.arguments:
+        say(report, "got", args[0])
+
+
+def main():
+    results, report = os.pipe()
+    running = set()
+    for number in range(COUNT):
+        pid = os.fork()
+        if not pid:
+            try:
+                launch(number, report)
+            finally:
+                os._exit(0)
+        running.add(pid)
+        while len(running) >= AT_ONCE:
+            running.discard(os.wait()[0])
+            pass_on(results)
+    # Whoever is left may be a host that waits for its threshold.
+    while running:
+        running.discard(os.wait()[0])
+        pass_on(results)
+    print("done", flush=True)
+
+
+def pass_on(results):
+    while select.select([results], [], [], 0)[0]:
+        sys.stdout.write(os.read(results, 65536).decode())
+
+
+main()

@@ -1,0 +1,55 @@
+"""A host whose interpreter ends, one way or another, with launches in flight.
+
+ending.py PORT HOW
+"""
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+
+from Socket_Singleton import Socket_Singleton, _singleton
+
+PORT, HOW = int(sys.argv[1]), sys.argv[2]
+entered = threading.Event()
+
+
+def slow(args):
+    entered.set()
+    threading.Event().wait(30)
+
+
+def quick(args):
+    os.write(1, "got {}\n".format(*args).encode())
+
+
+if HOW == "no-stdout":
+    sys.stdout = None
+app = Socket_Singleton(port=PORT, verbose=True, secret="right" if HOW == "no-stdout" else None)
+os.write(1, b"ready\n")
+
+if HOW == "ctrl-c":
+    with app:
+        app.trace(quick)
+        os.write(1, b"inside\n")
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            os.write(1, b"interrupted\n")
+elif HOW == "slow-observer":
+    app.trace(slow)
+    entered.wait(30)
+elif HOW == "owned":
+    # Owned before the end, and no observer until it has begun: later exit
+    # handlers run first. The patience is for the test's sake; loaded machines.
+    _singleton.EXIT_TIME = 30
+    sys.stdin.readline()
+    atexit.register(app.trace, lambda args: (time.sleep(0.05), quick(args)))
+elif HOW == "printing":
+    app.trace(lambda args: print("printing", *args))
+    sys.stdin.readline()
+else:
+    app.trace(lambda args: 1 / 0)
+    sys.stdin.readline()

@@ -1,0 +1,72 @@
+"""A host on the port of the command line, constructed with 0, 1, 2 ... free descriptors until it can be.
+
+Prints ``failed N`` for each number that did not do, checks after each that
+nothing is left open, and ``host N`` for the first that did.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+import threading
+
+from Socket_Singleton import Socket_Singleton
+
+LIMIT = 64
+PORT = int(sys.argv.pop(1))
+
+
+def opened():
+    """Return the open descriptors. Not from /proc, which takes one."""
+    found = []
+    for number in range(LIMIT):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        found.append(number)
+    return found
+
+
+def construct(free):
+    """Return what the constructor returns, or raises, with that many descriptors to be had."""
+    fillers = []
+    try:
+        while True:
+            fillers.append(os.dup(0))
+    except OSError:
+        pass
+    for _ in range(free):
+        os.close(fillers.pop())
+    before = opened()
+    try:
+        return Socket_Singleton(port=PORT, strict=False)
+    except Exception as error:
+        # Looked at while the traceback lives: nothing may be left to the
+        # garbage collector.
+        left = sorted(set(opened()) - set(before))
+        assert not left, f"{free} free: {error!r} left {len(left)} open"
+        assert threading.active_count() == 1, f"{free} free: {error!r} left a thread"
+        return error
+    finally:
+        for number in fillers:
+            os.close(number)
+
+
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, hard))
+for number in range(LIMIT):
+    result = construct(number)
+    if isinstance(result, Socket_Singleton):
+        break
+    assert isinstance(result, OSError), f"{number} free: {result!r}"
+    print("failed", number)
+    with socket.socket() as anyone:
+        anyone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        anyone.bind(("127.0.0.1", PORT))
+        anyone.listen(1)
+result.trace(lambda args: print("got", *args))
+print("host", number)
+sys.stdin.readline()

@@ -1,0 +1,33 @@
+"""A singleton at the top of the main module, and a multiprocessing pool under it.
+
+pool.py PORT METHOD
+"""
+
+import multiprocessing
+import sys
+
+from Socket_Singleton import Socket_Singleton
+
+app = Socket_Singleton(port=sys.argv[1])
+
+
+def square(number):
+    # In a spawned worker `app` is the worker's own, made while it imported this.
+    return number * number, app.clients, app._host is not None
+
+
+def main():
+    app.trace(lambda args: print("got", *args))
+    print("ready")
+    context = multiprocessing.get_context(sys.argv[2])
+    with context.Pool(2) as pool:
+        squares = pool.map(square, range(10))
+    print("squares", *[value for value, _, _ in squares])
+    inherited = {host for _, _, host in squares}
+    print("workers with a host object:", *sorted(inherited))
+    print("clients", app.clients)
+    print("listening", app._listening)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A host that on demand has no free descriptor, and says what processor time that took it.
+
+starved_host.py PORT [no-memory]    with it, the selector also fails once, when accepting resumes
+"""
+
+import errno
+import os
+import resource
+import selectors
+import sys
+import time
+
+from Socket_Singleton import Socket_Singleton
+
+
+def say(*words):
+    # A line in one step: print writes in pieces, and two threads' lines would mix.
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+class Failing(selectors.DefaultSelector):
+    paused = failed = False
+
+    def unregister(self, fileobj):
+        self.paused = True
+        return super().unregister(fileobj)
+
+    def register(self, fileobj, *more):
+        if self.paused and not self.failed:
+            self.failed = True
+            raise OSError(errno.ENOMEM, "no memory")
+        return super().register(fileobj, *more)
+
+
+if "no-memory" in sys.argv:
+    selectors.DefaultSelector = Failing
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+app = Socket_Singleton(port=sys.argv[1])
+app.trace(lambda args: say("got", *args))
+say("ready")
+
+sys.stdin.readline()
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+begun = time.process_time()
+say("starved")
+
+sys.stdin.readline()
+used = time.process_time() - begun
+for descriptor in taken:
+    os.close(descriptor)
+say("cpu", used)
+if "no-memory" in sys.argv:
+    say("failed", app._host._selector.failed)
+sys.stdin.readline()

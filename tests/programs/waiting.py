@@ -1,0 +1,67 @@
+"""A launch that waits for the port, which somebody has.
+
+    waiting.py PORT SECONDS
+
+Prints "waiting" when its first claim has failed; then what it becomes: "host"; "second DELIVERED
+SHARE", the share of a processor that it used while it waited, in the half second in which it was
+least; or, by Ctrl-C, "interrupted" with the descriptors and threads that it has more than before.
+Its argument is its process id. As the host it prints each launch, until a line on stdin; then it
+releases.
+"""
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton, _client
+
+PORT, SECONDS = int(sys.argv[1]), float(sys.argv[2])
+
+
+def count_open():
+    return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+
+
+def watched_claim(endpoint):
+    listener = claim(endpoint)
+    if not claims:
+        print("free" if listener else "waiting", flush=True)
+    claims.append((time.monotonic(), time.process_time()))
+    return listener
+
+
+def least_share():
+    shares, (begun, used_before) = [], claims[0]
+    for now, used in claims:
+        if now - begun >= 0.5:
+            shares.append((used - used_before) / (now - begun))
+            begun, used_before = now, used
+    return min(shares, default=None)
+
+
+claims = []  # when each ended, by the clock and in processor time
+claim = _client.Endpoint.claim
+_client.Endpoint.claim = watched_claim
+# A shell's background jobs begin with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+before, interrupted = count_open(), False
+try:
+    app = Socket_Singleton(port=PORT, strict=False, wait=SECONDS, argv=[str(os.getpid())])
+except MultipleSingletonsError as error:
+    print("second", error.delivered, least_share(), flush=True)
+except KeyboardInterrupt:
+    interrupted = True
+else:
+    app.trace(lambda args: print("got", *args, flush=True))
+    print("host", flush=True)
+    sys.stdin.readline()
+    app.release()
+    print("released", flush=True)
+
+# Not while the exception is handled: its traceback holds what a step was interrupted with.
+if interrupted:
+    gc.collect()
+    print("interrupted", count_open() - before, threading.active_count() - 1, flush=True)

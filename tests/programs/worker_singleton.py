@@ -1,0 +1,42 @@
+"""A worker whose own function constructs a singleton: a launch as any other.
+
+    worker_singleton.py PORT METHOD ROLE
+
+ROLE: second, where this program is the host; first, where nobody is.
+"""
+
+import multiprocessing
+import sys
+import threading
+
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
+
+
+def work(port):
+    sys.argv = ["worker", "from a", "worker"]
+    try:
+        app = Socket_Singleton(port=port, strict=False)
+    except MultipleSingletonsError as error:
+        print("worker delivered", error.delivered, flush=True)
+    else:
+        print("worker is the host", app._listening, flush=True)
+        app.release()
+
+
+def main():
+    port, method, role = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    delivered = threading.Event()
+    if role == "second":
+        app = Socket_Singleton(port=port)
+        app.trace(lambda args: (print("got", *args, flush=True), delivered.set()))
+    worker = multiprocessing.get_context(method).Process(target=work, args=(port,))
+    worker.start()
+    worker.join()
+    if role == "second":
+        delivered.wait(30)
+        app.release()
+    print("exit code", worker.exitcode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,525 @@
+"""The command line, ``python -m Socket_Singleton``, as shells and cron start it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from Socket_Singleton import Socket_Singleton, _platform
+from Socket_Singleton import __main__ as command
+
+from .support import PATIENCE, Collector, Program, SingletonTestCase, environment, wait_until
+
+POSIX = os.name == "posix"
+SECRET = "SOCKET_SINGLETON_SECRET"
+PYTHON_C = (sys.executable, "-c")
+
+# Lives until it reads a line, or its input ends, and ends with that status.
+HOLD = (
+    *PYTHON_C,
+    "import sys; print('up', flush=True); sys.exit(int(sys.stdin.readline() or 0))",
+)
+# Says which signals it gets, and ends with 7 at SIGTERM.
+SAY_SIGNALS = (
+    *PYTHON_C,
+    """
+import os, signal, sys
+def say(number, frame):
+    print("\\ngot", number, flush=True)
+    if number == signal.SIGTERM:
+        sys.exit(7)
+signal.signal(signal.SIGINT, say)
+signal.signal(signal.SIGTERM, say)
+print(os.getppid(), flush=True)
+print("up", flush=True)
+while True:
+    signal.pause()
+""",
+)
+SAY_WORDS = (*PYTHON_C, "import os, sys; print([os.fsencode(word) for word in sys.argv[1:]])")
+
+
+def ignore(number):
+    signal.signal(number, signal.SIG_IGN)
+
+
+def end_group(leader):
+    """End what a failed test leaves of a session."""
+    if POSIX:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGKILL)
+
+
+class TestCommand(SingletonTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # main() changes how this process takes signals, in the tests that call it
+        # here; and a child started by a runner that ignores SIGINT would, too.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def begin(self, subcommand, *words, ready=None, **options) -> Program:
+        """Start a subcommand, outside of the terminal that the tests may run in."""
+        place = ("--port", self.port)
+        program = self.start(
+            "-m", "Socket_Singleton", *place, subcommand, *words, start_new_session=True, **options
+        )
+        self.addCleanup(end_group, program.pid)
+        if ready is not None:
+            program.expect(ready)
+        return program
+
+    def call(self, subcommand, *words, status=0, **options) -> Program:
+        return self.finish(self.begin(subcommand, *words, **options), status)
+
+    def assert_told(self, program, text=""):
+        """Nothing on stdout, and one line on stderr."""
+        self.assertEqual(program.out, "")
+        self.assertRegex(program.err, r"\ASocket_Singleton: (?!Socket_Singleton)[^\n]+\Z")
+        self.assertIn(text, program.err)
+
+    def is_running(self):
+        return Socket_Singleton.is_running(port=self.port)
+
+    def assert_free(self):
+        Socket_Singleton(port=self.port, strict=False, client=False).release()
+
+    # -- run: the command --
+
+    def test_run_passes_the_status_on_and_frees_the_port(self):
+        for code in (0, 1, 3, 255):
+            self.call("run", "--", *PYTHON_C, f"raise SystemExit({code})", status=code)
+            self.assert_free()
+
+    @unittest.skipUnless(POSIX, "no death by signal there")
+    def test_run_tells_death_by_signal(self):
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            dies = f"import os; os.kill(os.getpid(), {int(number)})"
+            program = self.call("run", "--", *PYTHON_C, dies, status=128 + number)
+            self.assertEqual(program.err, "")
+
+    def test_run_of_what_cannot_be_run(self):
+        self.assert_told(self.call("run", "--", "no-such-command", status=127), "no-such-command: ")
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "plain.txt").write_text("text")
+            for path in (folder, Path(folder, "plain.txt")):
+                self.assert_told(self.call("run", "--", path, status=126), str(path))
+        self.assert_free()
+
+    @unittest.skipUnless(POSIX, "bytes of a command line")
+    def test_run_passes_words_and_streams_on(self):
+        words = [b"", b"--", b"--port", b"a b\n", "é".encode(), b"\xff\xfe"]
+        program = self.call("run", "--", *SAY_WORDS, *words)
+        self.assertEqual(program.lines, [str(words)])
+        program = self.begin("run", "--", *HOLD, ready="up")
+        program.write("9\n")
+        self.finish(program, 9)
+
+    @unittest.skipUnless(sys.platform == "linux", "a listener that others have too can be ended here")
+    def test_run_frees_the_port_from_what_the_command_left_behind(self):
+        left = self.call("run", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!")
+        self.addCleanup(os.kill, int(left.out), signal.SIGKILL)
+        self.assert_free()
+
+    # -- run: signals --
+
+    @unittest.skipUnless(POSIX, "signals")
+    def test_run_passes_signals_on(self):
+        program = self.begin("run", "--", *SAY_SIGNALS, ready="up")
+        self.assertEqual(program.lines[0], str(program.pid))
+        for count in (1, 2):
+            program.process.send_signal(signal.SIGINT)
+            program.expect("got 2", count)
+        program.process.send_signal(signal.SIGTERM)
+        self.finish(program, 7)
+        self.assertEqual((program.lines.count("got 2"), program.err), (2, ""))
+        self.assert_free()
+
+    @unittest.skipUnless(POSIX, "signals")
+    def test_run_leaves_nothing_running(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            program = self.begin("run", "--", "sh", "-c", "echo $$; exec sleep 1000")
+            pid = int(wait_until(lambda program=program: program.out, "the command is there"))
+            program.process.send_signal(number)
+            self.finish(program, 128 + number)
+            self.assertEqual(program.err, "")
+            with self.assertRaises(ProcessLookupError):
+                os.kill(pid, 0)
+
+    @unittest.skipUnless(POSIX, "terminals")
+    def test_run_does_not_double_ctrl_c_of_a_terminal(self):
+        spawn = "import pty, os, sys; sys.exit(os.WEXITSTATUS(pty.spawn(sys.argv[1:])))"
+        run = (sys.executable, "-m", "Socket_Singleton", "--port", self.port, "run", "--", *SAY_SIGNALS)
+        program = self.start("-c", spawn, *run, ready="up")
+        program.write("\x03")
+        program.expect("got 2")
+        # A second SIGINT would come before this, which is passed on by the same process.
+        os.kill(int(program.lines[0]), signal.SIGTERM)
+        self.finish(program, 7)
+        self.assertEqual(program.lines.count("got 2"), 1)
+
+    @unittest.skipUnless(POSIX, "signals")
+    @unittest.skipIf(sys.implementation.name == "pypy", "PyPy does not see what it was started to ignore")
+    def test_run_keeps_what_it_was_started_to_ignore(self):
+        says = "import signal; raise SystemExit(3 if signal.getsignal(2) is signal.SIG_IGN else 4)"
+        self.call("run", "--", *PYTHON_C, says, status=3, preexec_fn=lambda: ignore(signal.SIGINT))
+
+    @unittest.skipUnless(POSIX, "signals")
+    def test_run_learns_the_status_though_children_were_ignored(self):
+        self.call("run", "--", "false", status=1, preexec_fn=lambda: ignore(signal.SIGCHLD))
+
+    @unittest.skipUnless(POSIX, "signals")
+    def test_run_minds_signals_before_and_after_the_command(self):
+        popen = subprocess.Popen
+
+        def signalled_popen(*words, **options):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return popen(*words, **options)
+
+        with mock.patch.object(command.subprocess, "Popen", signalled_popen):
+            code = command.main(["--port", str(self.port), "run", "--", "sleep", "30"])
+        self.assertEqual(code, 128 + signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # the command has ended, and we are about to
+        self.assert_free()
+
+    @unittest.skipUnless(POSIX, "signals")
+    def test_run_ends_by_a_signal_while_it_waits(self):
+        self.singleton()
+        for number in (signal.SIGINT, signal.SIGTERM):
+
+            def signalled(seconds, number=number):
+                os.kill(os.getpid(), number)
+
+            with mock.patch.object(time, "sleep", signalled), self.assertRaises(SystemExit) as end:
+                command.main(["--port", str(self.port), "run", "--wait", "inf", "--", "false"])
+            self.assertEqual(end.exception.code, 128 + number)
+
+    @unittest.skipUnless(POSIX, "descriptors to inherit")
+    def test_run_that_is_killed_leaves_the_port_to_its_command(self):
+        program = self.begin("run", "--", *HOLD, ready="up")
+        os.kill(program.pid, signal.SIGKILL)
+        program.process.wait(PATIENCE)
+        self.call("run", "--no-forward", "--", "false", status=1)
+        self.call("status")
+        self.assert_told(self.call("run", "--", "false", status=1), str(self.port))
+        waiter = self.begin("run", "--wait", "inf", "--", *PYTHON_C, "print('mine')")
+        self.assertTrue(self.is_running())
+        self.assertEqual(waiter.lines, [])
+        program.write("0\n")
+        self.assertEqual(self.finish(waiter).out, "mine")
+        self.assert_free()
+
+    # -- run: the port is taken --
+
+    def test_second_run_hands_its_command_over(self):
+        observer = Collector()
+        self.singleton().trace(observer)
+        program = self.call("run", "--", "ls", "-l", "", "a b")
+        self.assertEqual((program.out, program.err), ("", ""))
+        self.call("run", "--exit-code", "5", "--", "two", status=5)
+        observer.wait_for(("ls", "-l", "", "a b"), ("two",))
+
+    def test_second_run_hands_nothing_over(self):
+        app = self.singleton()
+        program = self.call("run", "--no-forward", "--", "echo", "no", status=1)
+        self.assertEqual((program.out, program.err), ("", ""))
+        self.call("run", "--no-forward", "--exit-code", "0", "--", "echo", "no")
+        self.call("run", "--exit-code", "9", "--no-forward", "--", "echo", "no", status=9)
+        self.assertEqual((app.clients, app.arguments), (0, ()))
+
+    def test_second_run_after_a_first_run(self):
+        first = self.begin("run", "--", *HOLD, ready="up")
+        self.call("run", "--", "echo", "no")
+        self.call("run", "--no-forward", "--", "echo", "no", status=1)
+        first.write("4\n")
+        self.assertEqual(self.finish(first, 4).lines, ["up"])
+
+    def test_first_run_throws_launches_away(self):
+        apps, seen = [], []
+
+        class Kept(Socket_Singleton):
+            def __init__(self, *args, **options):
+                super().__init__(*args, **options)
+                apps.append(self)
+
+        def execute(words, listener):
+            for _ in range(20):
+                Socket_Singleton.send(["word"], port=self.port)
+            wait_until(lambda: not apps[0].arguments, "nothing piles up")
+            seen.append((words, apps[0].clients))
+            return 3
+
+        with mock.patch.multiple(command, Socket_Singleton=Kept, _execute=execute):
+            self.assertEqual(command.main(["run", "--port", str(self.port), "--", "ls"]), 3)
+        self.assertEqual(seen, [(["ls"], 20)])
+
+    def test_run_beside_a_foreign_program(self):
+        with socket.socket() as foreign:
+            foreign.setsockopt(socket.SOL_SOCKET, _platform.exclusive_option(), 1)
+            foreign.bind(("127.0.0.1", self.port))
+            foreign.listen(5)
+
+            def answer():
+                peer, _ = foreign.accept()
+                with peer:
+                    peer.sendall(b"220 hello\r\n")
+                    while peer.recv(100):
+                        pass
+
+            thread = threading.Thread(target=answer, daemon=True)
+            thread.start()
+            self.assert_told(self.call("run", "--", "echo", "no", status=1), "220 hello")
+            thread.join(PATIENCE)
+
+    def test_run_waits(self):
+        first = self.begin("run", "--", *HOLD, ready="up")
+        began = time.monotonic()
+        self.call("run", "--wait", "0.3", "--", "echo", "no")
+        self.assertGreaterEqual(time.monotonic() - began, 0.3)
+        waiters = [self.begin("run", "--wait", "inf", "--", *HOLD) for _ in range(3)]
+        while waiters:
+            first.write("0\n")
+            self.finish(first)
+            wait_until(lambda: any(waiter.lines for waiter in waiters), "one has the port")
+            running = [waiter for waiter in waiters if waiter.lines]
+            self.assertEqual(len(running), 1)
+            first = running[0]
+            waiters.remove(first)
+        first.write("6\n")
+        self.finish(first, 6)
+
+    # -- send, status, watch --
+
+    @unittest.skipUnless(POSIX, "bytes of a command line")
+    def test_send(self):
+        observer = Collector()
+        self.singleton(notify_empty=True).trace(observer)
+        words = [b"--port", b"", b"--", b"\xff\xfe", "é\n".encode(), b"x"]
+        for sent in (words, [], [b"last"]):
+            program = self.call("send", "--", *sent)
+            self.assertEqual((program.out, program.err), ("", ""))
+        self.call("send")
+        observer.wait_for(tuple(map(os.fsdecode, words)), (), ("last",), ())
+
+    def test_send_to_nobody(self):
+        self.assert_told(
+            self.call("send", "--", "x", status=1), f"nobody listens at 127.0.0.1 port {self.port}"
+        )
+
+    def test_status(self):
+        self.assertEqual(
+            self.call("status", status=1).lines, [f"127.0.0.1 port {self.port}: nobody is there"]
+        )
+        app = self.singleton()
+        self.assertEqual(self.call("status").lines, [f"127.0.0.1 port {self.port}: a host is there"])
+        self.assertEqual(app.clients, 0)
+
+    def watch(self, **options) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "Socket_Singleton", "watch", "--port", str(self.port)],
+            stdout=options.pop("stdout", subprocess.PIPE),
+            stderr=subprocess.PIPE,
+            env=environment(),
+            start_new_session=True,
+            **options,
+        )
+        for step in (process.stderr.close, process.wait, process.kill):
+            self.addCleanup(step)
+        if process.stdout:
+            self.addCleanup(process.stdout.close)
+        wait_until(self.is_running, "watch is there")
+        return process
+
+    def assert_ended(self, process, status, err=b""):
+        self.assertEqual(process.wait(PATIENCE), status)
+        self.assertRegex(process.stderr.read(), rb"\A" + err + rb"\Z")
+        self.assert_free()
+
+    @unittest.skipUnless(POSIX, "a shell")
+    def test_watch_is_read_by_a_shell(self):
+        loop = """
+            "$0" -m Socket_Singleton watch --port "$1" | while IFS= read -r line; do
+                printf 'got %s\\n' "$line"
+                case $line in *stop*) exit 8;; esac
+            done
+        """
+        shell = Program(["sh", "-c", loop, sys.executable, self.port], start_new_session=True)
+        self.addCleanup(shell.kill)
+        self.addCleanup(end_group, shell.pid)
+        wait_until(self.is_running, "watch is there")
+        launches = [("a", "b c"), (), ("é\n\udcff", "", '"\\')]
+        for args in launches:
+            Socket_Singleton.send(args, port=self.port)
+            shell.expect(f"got {json.dumps(args)}")
+        self.call("run", "--", "stop")
+        # Its reader has gone, and it sees that though no further launch comes.
+        self.finish(shell, 8)
+        self.assertEqual(shell.err, "")
+        self.assert_free()
+
+    @unittest.skipUnless(POSIX, "signals")
+    def test_watch_ends_by_signals(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = self.watch()
+            # More than a pipe holds, and nobody reads on: it must end all the same.
+            Socket_Singleton.send(["x" * 1_000_000], port=self.port)
+            self.assertEqual(process.stdout.read(1), b"[")
+            process.send_signal(number)
+            self.assert_ended(process, 128 + number)
+
+    def test_watch_prints_long_launches(self):
+        process = self.watch()
+        word = "long" * 500_000
+        Socket_Singleton.send([word], port=self.port)
+        self.assertEqual(json.loads(process.stdout.readline()), [word])
+
+    @unittest.skipUnless(hasattr(select, "poll"), "poll")
+    def test_watch_ends_with_its_reader(self):
+        process = self.watch()
+        process.stdout.close()
+        self.assert_ended(process, 141)
+
+    def test_watch_ends_with_its_reader_where_only_writing_shows_it(self):
+        for error, status in ((BrokenPipeError(), 141), (OSError("disk full"), 1)):
+            with mock.patch.multiple(os, write=mock.Mock(side_effect=error), _exit=mock.DEFAULT) as mocks:
+                with mock.patch.object(sys, "stderr"):
+                    command._print_json(("x",), 1)
+                mocks["_exit"].assert_called_once_with(status)
+        # Windows has no poll, and what is no pipe cannot tell.
+        for platform in ("win32", "linux"):
+            with mock.patch.object(sys, "platform", platform), mock.patch.object(
+                select, "poll", create=True
+            ), mock.patch.object(time, "sleep", side_effect=KeyboardInterrupt):
+                self.assertRaises(KeyboardInterrupt, _platform.wait_for_reader_to_go, 1)
+
+    def test_what_windows_has_not(self):
+        with mock.patch.object(sys, "platform", "win32"):
+            self.assertIs(_platform.terminal_tells_group(), True)
+            with socket.socket() as sock:
+                self.assertEqual(_platform.descriptors_to_inherit(sock), ())
+            with mock.patch.object(signal, "signal") as changed:
+                _platform.count_on_child_status()
+            changed.assert_not_called()
+
+    @unittest.skipUnless(Path("/dev/full").exists(), "/dev/full")
+    def test_watch_whose_output_fails(self):
+        with open("/dev/full", "wb") as full:
+            process = self.watch(stdout=full)
+        Socket_Singleton.send(["x"], port=self.port)
+        self.assert_ended(process, 1, rb"Socket_Singleton: [^\n]+\n")
+
+    @unittest.skipUnless(POSIX, "descriptors to close")
+    def test_watch_without_output(self):
+        program = self.start(
+            "-c",
+            "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
+            *("-m", "Socket_Singleton", "watch", "--port", self.port),
+        )
+        self.assert_told(self.finish(program, 1), "stdout")
+
+    def test_watch_beside_a_host(self):
+        self.singleton()
+        self.assert_told(self.call("watch", status=1), "already bound")
+
+    # -- the command line itself --
+
+    def test_secret_comes_from_the_environment(self):
+        observer = Collector()
+        self.singleton(secret="hush").trace(observer)
+        for env in ({}, {SECRET: "wrong"}):
+            self.assert_told(self.call("send", "--", "x", status=1, env=env), "not confirmed")
+            self.assert_told(self.call("run", "--", "x", status=1, env=env), "not handed over")
+            self.call("status", env=env)
+        self.call("send", "--", "sent", env={SECRET: "hush"})
+        self.call("run", "--exit-code", "5", "--", "ran", status=5, env={SECRET: "hush"})
+        observer.wait_for(("sent",), ("ran",))
+
+    def test_secret_of_a_host(self):
+        first = self.begin("run", "--", *HOLD, ready="up", env={SECRET: "hush"})
+        self.assert_told(self.call("send", "--", "x", status=1), "not confirmed")
+        self.call("send", "--", "x", env={SECRET: "hush"})
+        first.write("0\n")
+        self.finish(first)
+
+    def test_options_before_and_after_the_subcommand(self):
+        self.singleton()
+        port, other = str(self.port), "1"
+        for words in (
+            ("--port", port, "status"),
+            ("status", "--port", port),
+            ("--port", other, "status", "--port", port),
+            ("--port", port, "status", "--address", "localhost"),
+            ("--address", "127.0.0.1", "status", f"--port={port}"),
+            ("--address", "127.0.0.1", "run", "--port", port, "--", "x", "--port", other),
+        ):
+            with self.subTest(words=words):
+                self.finish(self.start("-m", "Socket_Singleton", *words))
+
+    def test_usage_errors(self):
+        for words, text in (
+            ((), "SUBCOMMAND"),
+            (("--", "run"), "SUBCOMMAND"),
+            (("walk",), "walk"),
+            (("run",), "command must follow"),
+            (("run", "--"), "command must follow"),
+            (("run", "ls"), "ls"),
+            (("status", "--", "x"), "nothing may follow"),
+            (("watch", "--", "x"), "nothing may follow"),
+            (("watch", "--wait", "1"), "--wait"),
+            (("send", "--secret", "x", "--", "y"), "--secret"),
+            (("run", "--wa", "1", "--", "ls"), "--wa"),
+            (("run", "--wait", "soon", "--", "ls"), "soon"),
+            (("run", "--wait", "-1", "--", "ls"), "wait must be"),
+            (("run", "--wait", "nan", "--", "ls"), "wait must be"),
+            (("run", "--exit-code", "256", "--", "ls"), "256"),
+            (("run", "--exit-code", "-1", "--", "ls"), "-1"),
+            (("run", "--exit-code", "x", "--", "ls"), "0 to 255"),
+            (("--port", "x", "status"), "port must be a whole number"),
+            (("send", "--port", "65536", "--", "ls"), "port must be between"),
+            (("watch", "--port", "-1"), "port must be between"),
+            (("run", "--port"), "--port"),
+        ):
+            with self.subTest(words=words):
+                program = self.finish(self.start("-m", "Socket_Singleton", *words), 2)
+                self.assert_told(program, text)
+                self.assertIn("python -m Socket_Singleton", program.err)
+
+    def test_addresses_that_cannot_be(self):
+        for subcommand in (("status",), ("watch",), ("send", "--", "x"), ("run", "--", "x")):
+            program = self.call("--address", "no.such.host.invalid", *subcommand, status=1)
+            self.assert_told(program, f"no.such.host.invalid port {self.port}: ")
+
+    def test_help(self):
+        place = {"--address A", "--port P"}
+        for subcommand, mentioned in (
+            ((), {*place, "run", "send", "status", "watch", SECRET, "usage: python -m Socket_Singleton "}),
+            (("run",), {*place, "--wait S", "--exit-code N", "--no-forward", "-- COMMAND", "127", "discard"}),
+            (("send",), {*place, "-- [ARG ...]", "2.0.0"}),
+            (("status",), {*place, "status is 0"}),
+            (("watch",), {*place, "JSON", "while read"}),
+        ):
+            program = self.finish(self.start("-m", "Socket_Singleton", *subcommand, "--help"))
+            self.assertEqual(program.err, "")
+            for text in (*mentioned, *(["example:\n  python -m Socket_Singleton "] if subcommand else [])):
+                self.assertIn(text, program.out)
+            self.assertLess(max(map(len, program.lines)), 100)
+
+    def test_import_loads_none_of_it(self):
+        says = (
+            "import sys; before = set(sys.modules); import Socket_Singleton;"
+            "print({'argparse', 'subprocess', 'json'} & set(sys.modules) - before)"
+        )
+        self.assertEqual(self.finish(self.start("-c", says)).out, "set()")

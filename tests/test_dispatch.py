@@ -1,0 +1,540 @@
+"""`dispatch`: observers run where the application wants them, and no launch is lost on the way there."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import io
+import queue
+import threading
+import time
+from unittest import mock
+
+from Socket_Singleton import Socket_Singleton, _delivery
+from Socket_Singleton._wire import ACK
+
+from .support import PATIENCE, Collector, wait_until
+from .test_argv import ParameterTestCase
+
+
+class Shelf:
+    """A dispatch that keeps what it is given, until the test runs it."""
+
+    def __init__(self) -> None:
+        self.calls = []
+
+    def __call__(self, call) -> None:
+        self.calls.append(call)
+
+    def wait_for(self, count: int) -> None:
+        wait_until(lambda: len(self.calls) >= count, f"{count} calls of dispatch")
+        if len(self.calls) != count:
+            raise AssertionError(f"dispatch was called {len(self.calls)} times, not {count}")
+
+    def run(self) -> None:
+        while self.calls:
+            self.calls.pop(0)()
+
+
+class Refusing:
+    """A dispatch that raises until it is told to do its work."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.refused = 0
+        self.willing = False
+
+    def __call__(self, call) -> None:
+        if not self.willing:
+            self.refused += 1
+            raise self.error
+        call()
+
+    def wait_until_it_did(self) -> None:
+        wait_until(lambda: self.refused, "dispatch has raised")
+
+
+class TestDispatch(ParameterTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.observer = Collector()
+
+    def host(self, dispatch, **options) -> Socket_Singleton:
+        app = self.singleton(dispatch=dispatch, **options)
+        app.trace(self.observer)
+        return app
+
+    def send(self, *argv: str) -> None:
+        Socket_Singleton.send(argv, port=self.port, timeout=PATIENCE)
+
+    @contextlib.contextmanager
+    def lines(self):
+        """What is printed meanwhile; the host's lines among it."""
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            yield printed
+
+    def wait_for_line(self, printed: io.StringIO, line: str) -> None:
+        wait_until(lambda: line in printed.getvalue().splitlines(), f"the line {line!r}")
+
+    def wait_for_arguments(self, app, *expected) -> None:
+        wait_until(lambda: app.arguments == expected, f"{expected} are in `arguments`")
+
+    # -- real loops --
+
+    def test_asyncio(self):
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        app = self.host(loop.call_soon_threadsafe)
+        where = []
+
+        async def main():
+            done = loop.create_future()
+
+            def last(args):
+                where.append((threading.get_ident(), asyncio.get_running_loop()))
+                if args == ("19",):
+                    done.set_result(None)
+
+            app.trace(last)
+            for number in range(20):
+                await loop.run_in_executor(None, self.send, str(number))
+            await asyncio.wait_for(done, PATIENCE)
+
+        loop.run_until_complete(main())
+        self.assertEqual(where, [(threading.get_ident(), loop)] * 20)
+        self.observer.wait_for(*[(str(number),) for number in range(20)])
+        self.assertEqual(app.arguments, ())
+
+    def test_asyncio_loop_that_is_closed(self):
+        """The launch stays, the host lives on, and the next dispatch gets all in order."""
+        loop = asyncio.new_event_loop()
+        app = self.host(loop.call_soon_threadsafe, verbose=True)
+        loop.close()
+        with self.lines() as printed:
+            self.send("kept")
+            self.wait_for_line(
+                printed,
+                "Socket_Singleton: Dispatch call_soon_threadsafe raised exception:"
+                " RuntimeError: Event loop is closed",
+            )
+            self.wait_for_arguments(app, ("kept",))
+            self.send("kept too")
+            self.wait_for_arguments(app, ("kept",), ("kept too",))
+        self.assertEqual(self.observer.calls, [])
+        self.assertTrue(app._listening)
+
+        another = asyncio.new_event_loop()
+        self.addCleanup(another.close)
+        app.dispatch = another.call_soon_threadsafe
+
+        async def main():
+            await another.run_in_executor(None, self.send, "later")
+            deadline = another.time() + PATIENCE
+            while len(self.observer.calls) < 3 and another.time() < deadline:
+                await asyncio.sleep(0.002)
+
+        another.run_until_complete(main())
+        self.observer.wait_for(("kept",), ("kept too",), ("later",))
+        self.assertEqual(app.arguments, ())
+
+    def test_asyncio_loop_whose_program_ends(self):
+        """The loop is closed when the interpreter ends with a launch at hand: it ends, soon and quietly."""
+        code = (
+            "import asyncio, sys; from Socket_Singleton import Socket_Singleton\n"
+            "loop = asyncio.new_event_loop()\n"
+            "app = Socket_Singleton(port=sys.argv[1], dispatch=loop.call_soon_threadsafe)\n"
+            "app.trace(print)\n"
+            "loop.close()\n"
+            "Socket_Singleton.send(['word'], port=app.port)\n"
+        )
+        program = self.finish(self.start("-c", code, self.port))
+        self.assertEqual((program.out, program.err), ("", ""))
+
+    def test_executor(self):
+        executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="observers here")
+        self.addCleanup(executor.shutdown)
+        app = self.host(executor.submit)
+        names = []
+        app.trace(lambda args: names.append(threading.current_thread().name))
+        for number in range(50):
+            self.send(str(number))
+        self.observer.wait_for(*[(str(number),) for number in range(50)])
+        wait_until(lambda: len(names) == 50, "the second observer had all")
+        self.assertEqual(set(names), {"observers here_0"})
+
+    def test_executor_that_is_shut_down(self):
+        executor = concurrent.futures.ThreadPoolExecutor(1)
+        app = self.host(executor.submit, verbose=True)
+        self.send("done")
+        self.observer.wait_for(("done",))
+        executor.shutdown()
+        with self.lines() as printed:
+            self.send("kept")
+            wait_until(
+                lambda: "Dispatch submit raised exception: RuntimeError" in printed.getvalue(), "a line"
+            )
+            self.wait_for_arguments(app, ("kept",))
+        self.observer.wait_for(("done",))
+
+    def test_queue_consumed_by_the_main_thread(self):
+        calls = queue.Queue()
+        app = self.host(calls.put)
+        threads = []
+        app.trace(lambda args: threads.append(threading.current_thread()))
+        for number in range(50):
+            self.send(str(number))
+        for _ in range(50):
+            calls.get(timeout=PATIENCE)()
+        self.observer.wait_for(*[(str(number),) for number in range(50)])
+        self.assertEqual(set(threads), {threading.current_thread()})
+        self.assertTrue(calls.empty(), "one call for each launch")
+
+    def test_queue_that_is_full_holds_up_no_launch(self):
+        calls = queue.Queue(1)
+        self.host(calls.put)
+        for number in range(50):
+            self.send(str(number))  # owned, while `put` waits on the observer thread
+        for _ in range(50):
+            calls.get(timeout=PATIENCE)()
+        self.observer.wait_for(*[(str(number),) for number in range(50)])
+
+    # -- what one call is --
+
+    def test_one_call_for_each_launch_whatever_the_observers(self):
+        shelf = Shelf()
+        app = self.host(shelf)
+        others = [Collector() for _ in range(3)]
+        for other in others:
+            app.trace(other)
+        for number in range(10):
+            self.send(str(number))
+        self.send()  # without arguments: nobody is called, so nothing is dispatched
+        shelf.wait_for(10)
+        self.assertEqual(self.observer.calls, [])
+        shelf.run()
+        for collector in (self.observer, *others):
+            self.assertEqual(collector.calls, [(str(number),) for number in range(10)])
+        self.assertEqual(app.arguments, ())
+
+    def test_empty_launch_with_notify_empty(self):
+        shelf = Shelf()
+        self.host(shelf, notify_empty=True)
+        self.send()
+        shelf.wait_for(1)
+        shelf.run()
+        self.assertEqual(self.observer.calls, [()])
+
+    def test_function_takes_nothing_and_returns_nothing(self):
+        """What idle handlers of toolkits call again, for as long as it returns something true."""
+        shelf = Shelf()
+        self.host(shelf)
+        self.send("word")
+        shelf.wait_for(1)
+        self.assertFalse(shelf.calls[0]())
+        self.assertEqual(self.observer.calls, [("word",)])
+
+    def test_is_called_on_the_observer_thread_and_may_take_its_time(self):
+        threads, go_on = [], threading.Event()
+        self.addCleanup(go_on.set)
+
+        def slow(call):
+            threads.append(threading.current_thread().name)
+            go_on.wait(PATIENCE)
+            call()
+
+        self.host(slow)
+        for number in range(3):
+            self.send(str(number))  # owned, though dispatch does not return
+        go_on.set()
+        self.observer.wait_for(("0",), ("1",), ("2",))
+        self.assertEqual(set(threads), {"Socket_Singleton observers"})
+
+    def test_nothing_is_dispatched_while_nobody_observes(self):
+        shelf = Shelf()
+        app = self.singleton(dispatch=shelf)
+        self.send("one")
+        self.send("two")
+        self.assertEqual(app.arguments, (("one",), ("two",)))
+        self.assertEqual(shelf.calls, [])
+        app.trace(self.observer)
+        shelf.wait_for(2)
+        shelf.run()
+        self.assertEqual(self.observer.calls, [("one",), ("two",)])
+
+    def test_observer_that_raises_harms_neither_the_caller_nor_the_others(self):
+        shelf = Shelf()
+        app = self.singleton(dispatch=shelf, verbose=True)
+
+        def faulty(args):
+            raise SystemExit("no")
+
+        app.trace(faulty)
+        app.trace(self.observer)
+        self.send("word")
+        shelf.wait_for(1)
+        with self.lines() as printed:
+            shelf.run()
+        self.assertEqual(self.observer.calls, [("word",)])
+        self.assertEqual(
+            printed.getvalue(), "Socket_Singleton: Observer faulty raised exception: SystemExit: no\n"
+        )
+
+    def test_subclass_of_2_0_0_is_called_where_dispatch_takes_it(self):
+        shelf, calls = Shelf(), []
+
+        class Old(Socket_Singleton):
+            def _append_args(self, args):
+                calls.append((args, threading.current_thread()))
+
+        app = Old(port=self.port, dispatch=shelf)
+        self.addCleanup(app.release)
+        self.send("word")
+        shelf.wait_for(1)
+        shelf.run()
+        self.assertEqual(calls, [(("word",), threading.current_thread())])
+
+    def test_may_be_set_while_the_host_runs(self):
+        app, shelf = self.host(None), Shelf()
+        self.send("undispatched")
+        self.observer.wait_for(("undispatched",))
+        app.dispatch = shelf
+        self.send("dispatched")
+        shelf.wait_for(1)
+        shelf.run()
+        app.dispatch = None
+        self.send("again not")
+        self.observer.wait_for(("undispatched",), ("dispatched",), ("again not",))
+
+    # -- between dispatch and run --
+
+    def test_observers_that_change_before_it_runs(self):
+        shelf, late = Shelf(), Collector()
+        app = self.host(shelf)
+        self.send("word")
+        shelf.wait_for(1)
+        app.trace(late)
+        app.untrace(self.observer)
+        shelf.run()
+        self.assertEqual((self.observer.calls, late.calls), ([], [("word",)]))
+        self.assertEqual(app.arguments, ())
+
+    def test_no_observer_left_when_it_runs(self):
+        """It waits, first in the row, for the next observer."""
+        shelf, late = Shelf(), Collector()
+        app = self.host(shelf)
+        self.send("one")
+        self.send("two")
+        shelf.wait_for(2)
+        app.untrace(self.observer)
+        self.send("three")
+        shelf.run()
+        self.assertEqual(app.arguments, (("one",), ("two",), ("three",)))
+        app.trace(late)
+        shelf.wait_for(3)
+        shelf.run()
+        self.assertEqual((self.observer.calls, late.calls), ([], [("one",), ("two",), ("three",)]))
+
+    def test_release_before_it_runs(self):
+        shelf = Shelf()
+        app = self.host(shelf)
+        self.send("one")
+        self.send("two")
+        shelf.wait_for(2)
+        app.release()
+        shelf.run()
+        self.assertEqual(self.observer.calls, [])
+        self.assertEqual(app.arguments, (("one",), ("two",)))
+
+    def test_release_and_it_never_runs(self):
+        """A loop that has ended runs nothing any more: what it was given is still owned, and readable."""
+        shelf = Shelf()
+        app = self.host(shelf)
+        self.send("one")
+        self.send("two")
+        shelf.wait_for(2)
+        app.release()
+        self.assertEqual(app.arguments, (("one",), ("two",)))
+        self.assertEqual(self.observer.calls, [])
+
+    def test_release_from_a_dispatched_observer(self):
+        shelf = Shelf()
+        app = self.host(shelf)
+        app.trace(lambda args: app.release())
+        self.send("one")
+        self.send("two")
+        shelf.wait_for(2)
+        shelf.run()
+        self.assertEqual(self.observer.calls, [("one",)])
+        self.assertEqual(app.arguments, (("two",),))
+        self.assertFalse(Socket_Singleton.is_running(port=self.port))
+
+    def test_release_while_dispatch_is_under_way(self):
+        entered, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        ended = threading.Event()
+
+        def slow(call):
+            entered.set()
+            go_on.wait(PATIENCE)
+            call()
+            ended.set()
+
+        app = self.host(slow)
+        self.send("word")
+        self.assertTrue(entered.wait(PATIENCE))
+        app.release()
+        go_on.set()
+        self.assertTrue(ended.wait(PATIENCE))
+        self.assertEqual(self.observer.calls, [])
+        self.assertEqual(app.arguments, (("word",),))
+
+    # -- dispatch that raises --
+
+    def test_whatever_it_raises_the_launch_stays_and_the_host_lives(self):
+        class Odd(Exception):
+            def __str__(self):
+                raise ValueError("no text")
+
+        for error in (RuntimeError("closed"), SystemExit(3), KeyboardInterrupt(), Odd(), GeneratorExit()):
+            with self.subTest(error=type(error)), self.lines() as printed:
+                refusing = Refusing(error)
+                app = self.host(refusing, verbose=True)
+                self.send("word")
+                wait_until(lambda: "Dispatch" in printed.getvalue(), "a line")
+                self.wait_for_arguments(app, ("word",))
+                self.assertIn(type(error).__name__, printed.getvalue())
+                self.assertTrue(app._listening)
+                refusing.willing = True
+                self.send("next")
+                self.observer.wait_for(("word",), ("next",))
+                self.assertEqual(app.arguments, ())
+                app.release()
+                self.observer.calls.clear()
+
+    def test_one_line_for_one_launch_and_none_if_not_verbose(self):
+        for verbose in (True, False):
+            refusing = Refusing(RuntimeError("closed"))
+            with self.subTest(verbose=verbose), self.lines() as printed:
+                app = self.host(refusing, verbose=verbose)
+                self.send("word")
+                refusing.wait_until_it_did()
+                self.wait_for_arguments(app, ("word",))
+                app.release()
+                self.join_observer_thread(app)
+            text = f"Socket_Singleton: Dispatch {refusing} raised exception: RuntimeError: closed\n"
+            self.assertEqual(printed.getvalue(), text if verbose else "")
+
+    def test_refused_launches_are_neither_lost_nor_doubled_and_keep_their_order(self):
+        refusing = Refusing(RuntimeError("closed"))
+        app = self.host(refusing)
+        for number in range(100):
+            refusing.willing = number % 7 == 6
+            self.send(str(number))
+        refusing.willing = True
+        self.send("last")
+        self.observer.wait_for(*[(str(number),) for number in range(100)], ("last",))
+        self.assertEqual(app.arguments, ())
+
+    def test_refused_launch_goes_to_a_dispatch_put_in_its_place_with_the_next_observer(self):
+        app = self.host(Refusing(RuntimeError("closed")))
+        self.send("word")
+        app.dispatch.wait_until_it_did()
+        shelf, late = Shelf(), Collector()
+        app.dispatch = shelf
+        app.trace(late)
+        shelf.wait_for(1)
+        shelf.run()
+        self.assertEqual((self.observer.calls, late.calls), ([("word",)], [("word",)]))
+
+    def test_raising_for_ever_costs_no_processor(self):
+        refusing = Refusing(RuntimeError("closed"))
+        app = self.host(refusing)
+        for number in range(10):
+            self.send(str(number))
+        refusing.wait_until_it_did()
+        begun, used = time.monotonic(), time.process_time()
+        threading.Event().wait(0.3)  # the span that is measured
+        used, span = time.process_time() - used, time.monotonic() - begun
+        self.assertLess(used, span / 4, "it spins")
+        # One for each time that there was news, and one for each that came while it looked.
+        self.assertLessEqual(refusing.refused, 22)
+        self.assertEqual(app.arguments, tuple((str(number),) for number in range(10)))
+
+    def test_raising_after_it_ran_the_function_delivers_once(self):
+        def both(call):
+            call()
+            raise RuntimeError("too late to refuse")
+
+        app = self.host(both)
+        self.send("one")
+        self.observer.wait_for(("one",))
+        self.send("two")
+        wait_until(lambda: len(self.observer.calls) >= 2, "two calls")
+        app.release()
+        self.join_observer_thread(app)
+        self.assertEqual(self.observer.calls, [("one",), ("two",)])
+        self.assertEqual(app.arguments, ())
+
+    def test_release_while_launches_are_refused(self):
+        refusing = Refusing(RuntimeError("closed"))
+        app = self.host(refusing)
+        for number in range(5):
+            self.send(str(number))
+        refusing.wait_until_it_did()
+        app.release()
+        self.join_observer_thread(app)
+        self.assertEqual(app.arguments, tuple((str(number),) for number in range(5)))
+        self.assertEqual(self.observer.calls, [])
+
+    # -- what it is --
+
+    def test_any_callable(self):
+        class Window:
+            def after_idle(self, call):
+                call()
+
+        for dispatch in (Window().after_idle, functools.partial(Window().after_idle), lambda call: call()):
+            with self.subTest(dispatch=dispatch):
+                app = self.host(dispatch)
+                self.send("word")
+                self.observer.wait_for(("word",))
+                app.release()
+                self.observer.calls.clear()
+
+    def test_what_is_refused(self):
+        for bad in ("submit", b"submit", 5, True, False, [], object()):
+            self.assert_refused(TypeError, "dispatch", "callable", dispatch=bad)
+
+    def join_observer_thread(self, app) -> None:
+        thread = app._delivery._thread
+        if thread is not None:
+            thread.join(PATIENCE)
+            self.assertFalse(thread.is_alive())
+
+    def test_a_loop_that_runs_the_later_launch_first(self):
+        functions = queue.Queue()
+        app = self.host(functions.put)
+        for word in (b"first\0", b"second\0"):
+            self.assertEqual(self.exchange(word), ACK)
+        first, second = functions.get(timeout=PATIENCE), functions.get(timeout=PATIENCE)
+        second()
+        self.assertEqual(app.arguments, (("first",),))
+        first()
+        self.observer.wait_for(("second",), ("first",))
+        for function in (first, second):  # nor does running one again deliver it again
+            function()
+        self.assertEqual(len(self.observer.calls), 2)
+
+    def test_launches_that_a_loop_never_runs_are_bounded(self):
+        functions = queue.Queue()
+        with mock.patch.object(_delivery, "MAX_WAITING", 1000):
+            app = self.host(functions.put)
+            for number in range(20):
+                self.assertEqual(self.exchange(b"%02d" % number + b"x" * 100 + b"\0"), ACK)
+            kept = app.arguments
+            self.assertLess(len(kept), 6)
+            self.assertEqual(kept[-1], ("19" + "x" * 100,))
+        wait_until(lambda: functions.qsize() >= len(kept), "all were dispatched")

@@ -1,0 +1,323 @@
+"""Each of the examples, started as a person would, the first launch and a second one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+from Socket_Singleton import Socket_Singleton
+
+from .support import PATIENCE, PROGRAMS, ROOT, Program, SingletonTestCase, environment, wait_until
+
+EXAMPLES = ROOT / "examples"
+
+# How the examples that are not ended by Enter are started so that they end at once.
+AT_ONCE = {"asyncio_app.py": ["quit"], "queue_worker.py": ["quit"], "restart.py": ["--quit"]}
+WITH_A_WINDOW = {"qt_app.py", "tkinter_app.py"}
+
+
+@unittest.skipUnless(EXAMPLES.is_dir(), "no examples here")
+class TestExamples(SingletonTestCase):
+    def example(self, name, *args, ready=None, env=None, **options):
+        env = {"EXAMPLE_PORT": str(self.port), **(env or {})}
+        return self.start(EXAMPLES / name, *args, ready=ready, env=env, **options)
+
+    def in_loop(self, name, *args, env=None):
+        """Start an example so that it tells of each call of its observer; see in_loop.py."""
+        env = {"EXAMPLE_PORT": str(self.port), **(env or {})}
+        return self.start(PROGRAMS / "in_loop.py", EXAMPLES / name, *args, ready="traced", env=env)
+
+    def folder(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        return Path(os.path.realpath(folder.name))
+
+    def ends_quietly(self, program):
+        self.finish(program)
+        self.assertEqual((program.out, program.err), ("", ""))
+
+    def test_minimal(self):
+        first = self.example("minimal.py", ready="Running. Press Enter to end.")
+        self.ends_quietly(self.example("minimal.py"))
+        first.write("\n")
+        self.finish(first)
+        self.assertEqual(first.lines, ["Running. Press Enter to end."])
+
+    def test_observer(self):
+        first = self.example("observer.py", "a.txt", ready="Running. Press Enter to end.")
+        self.ends_quietly(self.example("observer.py", "b.txt", "c d.txt"))
+        first.expect("another launch asks for 'c d.txt'")
+        first.write("\n")
+        self.finish(first)
+        self.assertEqual(
+            first.lines,
+            [
+                "this launch asks for 'a.txt'",
+                "Running. Press Enter to end.",
+                "another launch asks for 'b.txt'",
+                "another launch asks for 'c d.txt'",
+            ],
+        )
+
+    def test_context_manager(self):
+        locked, released = "The only one. Press Enter to release the port.", "Released. Press Enter to end."
+        first = self.example("context_manager.py", ready=locked)
+        self.ends_quietly(self.example("context_manager.py", "x", "y z"))
+        first.expect("Another launch had: x y z")
+        first.write("\n")
+        first.expect(released)
+        second = self.example("context_manager.py", ready=locked)
+        for program in (first, second):
+            program.write("\n\n")
+            self.finish(program)
+
+    def test_non_strict(self):
+        first = self.example("non_strict.py", ready="Running. Press Enter to end.")
+        second = self.finish(self.example("non_strict.py", "x", "y z"))
+        self.assertEqual(second.lines, ["Another instance runs, and has taken these arguments over."])
+        first.expect("('x', 'y z')")
+        first.write("\n")
+        self.finish(first)
+
+    def test_queue_worker(self):
+        ready = "Running. The word quit ends it."
+        first = self.example("queue_worker.py", "a.txt", ready=ready)
+        first.expect("working on a.txt")
+        self.ends_quietly(self.example("queue_worker.py", "b.txt", "c d.txt"))
+        self.ends_quietly(self.example("queue_worker.py", "quit"))
+        self.finish(first)
+        works = [f"working on {name}" for name in ("a.txt", "b.txt", "c d.txt")]
+        self.assertEqual(first.lines, [ready, *works])
+
+    def test_open_files(self):
+        here, there = self.folder(), self.folder()
+        first = self.example("open_files.py", "a.txt", ready="Running. Press Enter to end.", cwd=here)
+        self.ends_quietly(self.example("open_files.py", "a.txt", os.path.join("..", "b c.txt"), cwd=there))
+        first.expect(f"opening {there.parent / 'b c.txt'}")
+        first.write("\n")
+        self.finish(first)
+        expected = [here / "a.txt", there / "a.txt", there.parent / "b c.txt"]
+        self.assertEqual(
+            [line for line in first.lines if "opening" in line], [f"opening {x}" for x in expected]
+        )
+
+    def test_restart_loses_nothing_that_comes_while_the_old_version_is_busy(self):
+        """The old one is held up by its output, which nobody reads, until all is in place."""
+        old = subprocess.Popen(
+            [sys.executable, str(EXAMPLES / "restart.py")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=environment({"EXAMPLE_PORT": str(self.port)}),
+        )
+        self.addCleanup(old.stdout.close)
+        self.addCleanup(old.wait, PATIENCE)
+        self.addCleanup(old.kill)
+        self.assertEqual(old.stdout.readline().split(), b"version 1 runs".split())
+        early = [str(number) * 8000 for number in range(9)] * 4  # several times what a pipe holds
+        for name in early:
+            Socket_Singleton.send([name], port=self.port)
+        new = self.example("restart.py", "--take-over", env={"EXAMPLE_VERSION": "2"})
+        new.expect("The old version knows.")
+        late = [f"late {number}" for number in range(20)]
+        for name in late:
+            Socket_Singleton.send([name], port=self.port)
+        self.assertNotIn("version 2 runs", new.lines)  # the old one is at work
+        done = old.stdout.read().decode().split("\n")
+        self.assertEqual(
+            [line.strip() for line in done[:-1]], [f"version 1 works on {name}" for name in early]
+        )
+        self.assertEqual(old.wait(PATIENCE), 0)
+        new.expect(f"version 2 works on {late[-1]}")
+        Socket_Singleton.send(["--quit"], port=self.port)
+        self.finish(new)
+        works = [f"version 2 works on {name}" for name in late]
+        self.assertEqual(new.lines, ["The old version knows.", "version 2 runs", *works])
+
+    def test_restart_loses_nothing_that_comes_at_any_time(self):
+        old = self.example("restart.py", "first", ready="version 1 runs")
+        halfway, errors = threading.Event(), []
+
+        def keep_sending(sender):
+            try:
+                for number in range(50):
+                    self.send_when_somebody_is_there(f"{sender}-{number}")
+                    if number == 5:
+                        halfway.set()
+            except BaseException as error:
+                errors.append(error)
+
+        senders = [threading.Thread(target=keep_sending, args=(sender,)) for sender in range(2)]
+        for sender in senders:
+            sender.start()
+        self.assertTrue(halfway.wait(PATIENCE))
+        new = self.example("restart.py", "--take-over", env={"EXAMPLE_VERSION": "2"})
+        self.finish(old)
+        new.expect("version 2 runs")
+        for sender in senders:
+            sender.join()
+        self.assertEqual(errors, [])
+        self.ends_quietly(self.example("restart.py", "last"))
+        new.expect("version 2 works on last")
+        self.ends_quietly(self.example("restart.py", "--quit"))
+        self.finish(new)
+        names = [line.split(" works on ")[1] for line in old.lines + new.lines if " works on " in line]
+        sent = [f"{sender}-{number}" for sender in range(2) for number in range(50)]
+        self.assertEqual(sorted(names), sorted(["first", *sent, "last"]))
+
+    def send_when_somebody_is_there(self, name):
+        def is_sent():
+            try:
+                Socket_Singleton.send([name], port=self.port, timeout=PATIENCE)
+            except ConnectionRefusedError:
+                return False
+            return True
+
+        wait_until(is_sent, f"somebody takes {name}")
+
+    def test_restart_where_nothing_runs(self):
+        new = self.example("restart.py", "--take-over", ready="version 1 runs")
+        self.ends_quietly(self.example("restart.py", "--quit"))
+        self.finish(new)
+        self.assertEqual(new.lines, ["version 1 runs"])
+
+    def test_secret_from_environment(self):
+        def launch(*args, secret="a secret", ready=None):
+            env = {"EXAMPLE_SECRET": secret}
+            return self.example("secret_from_environment.py", *args, ready=ready, env=env)
+
+        first = launch(ready="Running. Press Enter to end.")
+        wrong = self.finish(launch("x", secret="another"), status=1)
+        self.assertEqual(wrong.err, "Another instance runs, and has not taken this launch.")
+        self.assertEqual(self.finish(launch("y", secret=""), status=1).err, "EXAMPLE_SECRET is not set.")
+        self.ends_quietly(launch("z", "a b"))
+        first.expect("Another launch had: z a b")
+        first.write("\n")
+        self.finish(first)
+        self.assertEqual(first.lines, ["Running. Press Enter to end.", "Another launch had: z a b"])
+
+    def test_multiprocessing_pool(self):
+        first = self.example("multiprocessing_pool.py", ready="Running. Press Enter to end.")
+        self.ends_quietly(self.example("multiprocessing_pool.py", "27", "28"))
+        wait_until(lambda: len(first.lines) == 3, "the squares")
+        first.write("\n")
+        self.finish(first)
+        self.assertRegex(
+            "\n".join(first.lines[1:]),
+            r"\A27 squared is 729, says SpawnPoolWorker-\d\n28 squared is 784, says SpawnPoolWorker-\d\Z",
+        )
+
+    @unittest.skipIf(os.name == "nt" or not shutil.which("sh"), "a script for sh")
+    def test_cron_job(self):
+        def launch(*job):
+            env = environment({"EXAMPLE_PORT": str(self.port), "PYTHON": sys.executable})
+            program = Program(["sh", EXAMPLES / "cron_job.sh", *job], env=env)
+            self.addCleanup(program.kill)
+            return program
+
+        job = [sys.executable, "-c", "print('the job runs', flush=True); input(); exit(3)"]
+        first = launch(*job)
+        first.expect("the job runs")
+        self.ends_quietly(launch(*job))
+        first.write("\n")
+        self.assertEqual(self.finish(first, status=3).lines, ["the job runs"])
+        self.assertEqual(self.finish(launch("echo", "next one")).out, "next one")
+
+    def test_asyncio_app(self):
+        first = self.in_loop("asyncio_app.py", "a.txt")
+        first.expect("opening a.txt")
+        self.ends_quietly(self.example("asyncio_app.py", "b.txt", "c d.txt"))
+        first.expect("opening c d.txt")
+        self.ends_quietly(self.example("asyncio_app.py", "quit"))
+        self.finish(first)
+        told = [json.loads(line) for line in first.lines if line.startswith("[")]
+        self.assertEqual(told, [[True, ["b.txt", "c d.txt"]], [True, ["quit"]]])
+        self.assertEqual(first.err, "")
+
+    def test_tkinter_app(self):
+        if not (importlib.util.find_spec("tkinter") and importlib.util.find_spec("_tkinter")):
+            self.skipTest("there is no tkinter")
+        if not shutil.which("Xvfb"):
+            self.skipTest("there is no Xvfb to show a window in")
+        self.check_window("tkinter_app.py", {"DISPLAY": self.start_display()})
+
+    def test_qt_app(self):
+        if not importlib.util.find_spec("PySide6"):
+            self.skipTest("there is no PySide6")
+        self.check_window("qt_app.py", {"QT_QPA_PLATFORM": "offscreen"})
+
+    def start_display(self):
+        """Start an X server without a screen and return its name."""
+        reader, writer = os.pipe()
+        command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
+        server = Program(command, pass_fds=[writer])
+        self.addCleanup(server.kill)
+        os.close(writer)
+        with open(reader, "rb") as number:
+            select.select([number], [], [], PATIENCE)
+            return f":{number.readline().decode().strip()}"
+
+    def check_window(self, name, env):
+        """Each call of the observer was on the thread of the loop, and the window shows what it is to."""
+        first = self.in_loop(name, "a.txt", env=env)
+        rows = ["a.txt"]
+        for launch in (["b.txt", "c d.txt"], ["cover"], [], ["cover"], ["e.txt"]):
+            told = len(first.lines)
+            self.ends_quietly(self.example(name, *launch, env=env))
+            wait_until(lambda told=told: len(first.lines) > told, f"the observer of {launch}")
+            rows += launch
+            is_in_front = launch != ["cover"]
+            self.assertEqual(json.loads(first.lines[-1]), [True, launch, rows, is_in_front])
+        self.ends_quietly(self.example(name, "close", env=env))
+        self.finish(first)
+        self.assertNotIn("Traceback", first.err)  # Qt may say what a screen that is none cannot do
+
+    def test_quickstart(self):
+        program = self.finish(self.start(EXAMPLES / "quickstart.py", self.port))
+        for line in (
+            "  the first launch prints: running, as the only one",
+            "  the second launch ends with status 0 and prints nothing",
+            "  the first launch prints: a second launch was started with ('report.txt', 'my notes.txt')",
+            "  the first launch ends with status 0 and prints nothing",
+        ):
+            self.assertIn(line, program.lines)
+
+    def test_quickstart_says_that_its_port_is_taken(self):
+        self.singleton()
+        program = self.finish(self.start(EXAMPLES / "quickstart.py", self.port), status=1)
+        self.assertIn(f"Port {self.port} is taken", program.err)
+        self.assertEqual(program.out, "")
+
+    def test_examples_run_in_a_clone_with_nothing_installed(self):
+        for path in sorted(EXAMPLES.glob("*.py")):
+            if path.name in WITH_A_WINDOW:
+                continue
+            # -I: no PYTHONPATH, no site-packages of the user; -S: none at all.
+            program = self.start(
+                "-ISc",
+                "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')",
+                path,
+                *([self.port] if path.name == "quickstart.py" else AT_ONCE.get(path.name, [])),
+                env={"EXAMPLE_PORT": str(self.port), "EXAMPLE_SECRET": "a secret"},
+            )
+            with self.subTest(path.name):
+                if path.name not in AT_ONCE and path.name != "quickstart.py":
+                    program.write("\n\n")
+                self.finish(program)
+
+    def test_every_example_is_started_by_a_test(self):
+        text = Path(__file__).read_text(encoding="utf-8")
+        started = set(
+            re.findall(r"(?:self\.(?:example|in_loop|check_window)\(|EXAMPLES / )\"([\w.]+)\"", text)
+        )
+        there = {path.name for path in EXAMPLES.iterdir() if path.is_file()}
+        self.assertEqual(there - started, set(), "no test starts these")

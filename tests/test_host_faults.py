@@ -1,0 +1,605 @@
+"""The host endures: whatever a peer or an observer does, other launches are served meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import threading
+import time
+import unittest
+from unittest import mock
+
+from Socket_Singleton import Socket_Singleton, _delivery, _host, _wire
+from Socket_Singleton._platform import close_resets
+from Socket_Singleton._wire import ACK, MAX_PACKET, decode
+
+from .support import PATIENCE, PROGRAMS, Collector, SingletonTestCase, free_port, read_to_end, wait_until
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+# Seconds in which a launch is served beside any number of bad peers: far less
+# than the 2 s it has, far more than the milliseconds it takes.
+SOON = 1.0
+
+
+def allow_descriptors(number: int) -> None:
+    """Raise this process's limit to ``number`` descriptors, or skip the test where it cannot be."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < number:
+        if hard != resource.RLIM_INFINITY and hard < number:
+            raise unittest.SkipTest(f"this needs {number} descriptors; the system gives {hard}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class HostTestCase(SingletonTestCase):
+    """A host in this process, its observer, and peers that are up to no good."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.observer = Collector()
+
+    def host(self, **options):
+        app = self.singleton(**options)
+        app.trace(self.observer)
+        return app
+
+    def assert_serves(self, app) -> None:
+        """Check that one more launch is owned soon, and that the host has its port."""
+        begun = time.monotonic()
+        self.assertEqual(self.exchange(b"still there\0"), ACK)
+        self.assertLess(time.monotonic() - begun, SOON)
+        wait_until(lambda: ("still there",) in self.observer.calls, "the launch reaches the observer")
+        self.observer.calls.remove(("still there",))
+        self.assertTrue(app._listening)
+
+    def assert_reset(self, peer: socket.socket) -> None:
+        peer.settimeout(PATIENCE)
+        with self.assertRaises(ConnectionError):
+            read_to_end(peer)
+            peer.sendall(b"x")  # where the system reports the reset only to a sender
+
+
+class TestHostEnduresPeers(HostTestCase):
+    def test_resets_before_during_and_after_a_packet(self):
+        app = self.host()
+        for sent, hang_up in ((b"", False), (b"half a pack", False), (b"whole\0", False), (b"whole\0", True)):
+            with self.subTest(sent=sent, hang_up=hang_up):
+                peer = self.connect()
+                close_resets(peer)
+                peer.sendall(sent)
+                if hang_up:
+                    peer.shutdown(socket.SHUT_WR)
+                peer.close()
+                self.assert_serves(app)
+
+    def test_silent_peers(self):
+        for count, sent in ((1, b""), (50, b"half a pack"), (1000, b"")):
+            with self.subTest(count=count):
+                allow_descriptors(2500)
+                self.port = free_port()
+                app = self.host()
+                peers = [self.connect() for _ in range(count)]
+                for peer in peers if sent else ():
+                    peer.sendall(sent)
+                self.assert_serves(app)
+                self.assertLessEqual(len(app._host._peers), _host.MAX_PEERS)
+                for peer in peers:
+                    peer.close()
+                app.release()
+
+    def test_the_oldest_of_too_many_peers_goes_first(self):
+        with mock.patch.object(_host, "MAX_PEERS", 3):
+            app = self.host()
+            peers = [self.connect() for _ in range(4)]
+            self.assert_reset(peers[0])
+            for peer in peers[1:]:
+                peer.sendall(b"patient\0")
+                peer.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_to_end(peer), ACK)
+            self.observer.wait_for(*[("patient",)] * 3)
+            self.assertTrue(app._listening)
+
+    def test_silent_peer_is_reset_at_its_deadline(self):
+        with mock.patch.object(_host, "PEER_TIME", 0.2):
+            app = self.host()
+            for sent in (b"", b"half\0a pack"):
+                peer = self.connect()
+                peer.sendall(sent)
+                self.assert_reset(peer)
+            self.assert_serves(app)
+            self.assertEqual(self.observer.calls, [])
+
+    def test_deadline_is_from_accept_and_not_from_the_last_byte(self):
+        with mock.patch.object(_host, "PEER_TIME", 0.5):
+            self.host()
+            peer = self.connect()
+            begun = time.monotonic()
+            with self.assertRaises(ConnectionError):
+                while time.monotonic() - begun < PATIENCE:
+                    peer.sendall(b"x")
+                    time.sleep(0.01)  # the fault itself: one byte every 10 ms
+            self.assertLess(time.monotonic() - begun, PATIENCE / 2)
+
+    def test_slow_peer_is_owned_and_holds_up_nobody(self):
+        app = self.host()
+        slow = self.connect()
+        for byte in b"as slow as this\0":
+            slow.sendall(bytes([byte]))
+            self.assert_serves(app)
+            time.sleep(0.01)  # the fault itself: one byte every 10 ms
+        slow.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_to_end(slow), ACK)
+        self.observer.wait_for(("as slow as this",))
+
+    def test_peer_that_never_hangs_up_is_owned_at_its_deadline(self):
+        with mock.patch.object(_host, "PEER_TIME", 0.2):
+            app = self.host()
+            peer = self.connect()
+            peer.sendall(b"whole\0packet\0")
+            self.assert_serves(app)
+            self.assertEqual(read_to_end(peer), ACK)
+            self.observer.wait_for(("whole", "packet"))
+
+    def test_random_packets(self):
+        seed = random.randrange(2**32)
+        rng = random.Random(seed)
+        app = self.host()
+        expected = []
+        for _ in range(3000):
+            data = bytes(rng.choice(b"\0\x06\x15a\xc3\xa9\xff\xed\xf0 ") for _ in range(rng.randrange(40)))
+            answer = self.exchange(data)
+            with self.subTest(seed=seed, data=data):
+                self.assertEqual(answer, ACK if data else b"")
+            text = (data[:-1] if data.endswith(b"\0") else data).decode("utf-8", "surrogateescape")
+            if text:
+                expected.append(tuple(text.split("\0")))
+        self.observer.wait_for(*expected)
+        self.assert_serves(app)
+
+    def test_endless_stream_is_reset_at_the_limit(self):
+        app = self.host()
+        peer = self.connect()
+        sent = 0
+        with self.assertRaises(ConnectionError):
+            while True:
+                sent += peer.send(b"x" * 65536)
+        self.assertGreater(sent, MAX_PACKET)
+        self.assert_serves(app)
+        self.assertEqual(app._host._buffered, 0)
+        self.assertEqual(self.observer.calls, [])
+
+    def test_packet_over_the_limit_is_reset_and_one_within_is_owned(self):
+        with mock.patch.object(_wire, "MAX_PACKET", 1000):
+            app = self.host()
+            self.assertEqual(self.exchange(b"x" * 999 + b"\0"), ACK)
+            begun = time.monotonic()
+            peer = self.connect()
+            peer.sendall(b"x" * 1000 + b"\0")
+            with self.assertRaises(ConnectionError):
+                read_to_end(peer)
+            self.assertLess(time.monotonic() - begun, SOON, "only its deadline ended it")
+            self.observer.wait_for(("x" * 999,))
+            self.assert_serves(app)
+
+    def test_packets_together_are_bounded_and_the_largest_goes_first(self):
+        limits = mock.patch.object(_host, "MAX_BUFFERED", 300_000)
+        with limits:
+            app = self.host()
+            small, large, last = self.connect(), self.connect(), self.connect()
+            for peer, size in ((small, 100_000), (large, 150_000)):
+                peer.sendall(b"x" * size)
+            wait_until(lambda: app._host._buffered == 250_000, "both are buffered")
+            last.sendall(b"y" * 60_000)
+            self.assert_reset(large)
+            for peer in (small, last):
+                peer.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_to_end(peer), ACK)
+            wait_until(lambda: len(self.observer.calls) == 2, "the others are owned")
+            self.assertEqual(app._host._buffered, 0)
+
+    def test_two_hundred_peers_that_park_half_a_megabyte_each(self):
+        app = self.host()
+        peers = [self.connect() for _ in range(200)]
+        most = 0
+        for peer in peers:
+            with contextlib.suppress(ConnectionError, socket.timeout):
+                peer.settimeout(0.2)
+                peer.sendall(b"x" * 512 * 1024)
+            most = max(most, app._host._buffered)
+        self.assertGreater(most, _host.MAX_BUFFERED / 2)
+        self.assertLessEqual(most, _host.MAX_BUFFERED + 65536)
+        self.assert_serves(app)
+
+    def test_wrong_secrets_with_megabytes_are_not_kept(self):
+        app = self.host(secret="right")
+        peers = [self.connect() for _ in range(20)]
+        for peer in peers:
+            peer.sendall(b"wrong!\0" + b"x" * 4_000_000)
+            self.assertEqual(app._host._buffered, 0)
+        # An orderly end without an ACK, though megabytes came after the verdict:
+        # a reset would have the launch ask again.
+        for peer in peers:
+            peer.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(peer), b"")
+        self.assertEqual(self.exchange(b"right\0hello\0"), ACK)
+        self.observer.wait_for(("hello",))
+        self.assertEqual(app.clients, 21)
+
+    def test_wrong_secret_that_never_hangs_up(self):
+        with mock.patch.object(_host, "PEER_TIME", 0.2):
+            app = self.host(secret="longer than that")
+            peer = self.connect()
+            peer.sendall(b"short\0")
+            self.assertEqual(read_to_end(peer), b"")
+            self.assertEqual(app.clients, 1)
+            self.assertTrue(app._listening)
+
+    def test_wrong_secret_with_an_endless_stream_is_reset(self):
+        app = self.host(secret="right")
+        peer = self.connect()
+        sent = 0
+        with self.assertRaises(ConnectionError):
+            while True:
+                sent += peer.send(b"x" * 65536)
+        self.assertLess(sent, 10 * MAX_PACKET, "only its deadline ended it")
+        self.assertEqual(self.exchange(b"right\0hello\0"), ACK)
+        self.assertEqual(app._host._buffered, 0)
+
+    def test_five_thousand_launches_leave_nothing_behind(self):
+        if not os.path.exists("/proc/self/fd"):
+            self.skipTest("this system has no /proc")
+        self.host()
+
+        def launches(count):
+            for _ in range(count):
+                self.exchange_quietly(b"some\0arguments\0")
+            wait_until(lambda: len(self.observer.calls) == count, f"{count} launches are delivered")
+            self.observer.calls.clear()
+
+        launches(1000)
+        before = (len(os.listdir("/proc/self/fd")), threading.active_count())
+        memory = resident_bytes()
+        launches(5000)
+        self.assertEqual((len(os.listdir("/proc/self/fd")), threading.active_count()), before)
+        self.assertLess(resident_bytes() - memory, 2 * 1024 * 1024)
+
+    def exchange_quietly(self, data: bytes) -> None:
+        # Not `exchange`, whose clean-ups would be what grows.
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as peer:
+            peer.sendall(data)
+            peer.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(peer), ACK)
+
+
+@unittest.skipUnless(resource, "this system has no limits to set")
+class TestHostEnduresStarvation(SingletonTestCase):
+    """No free descriptor in the host for a second and a half."""
+
+    def test_launches_wait_and_are_served_afterwards(self):
+        self.check(0)
+
+    def test_an_incomplete_peer_makes_room(self):
+        self.check(3)
+
+    def test_no_memory_to_resume_with_either(self):
+        host = self.check(0, "no-memory")
+        self.assertIn("failed True", host.lines)
+
+    def check(self, parked_peers: int, *how: str):
+        host = self.start(PROGRAMS / "starved_host.py", self.port, *how, ready="ready")
+        for _ in range(parked_peers):
+            self.connect().sendall(b"half a pack")
+        self.assertEqual(self.exchange(b"after them\0"), ACK)  # so these have been accepted
+        host.write("starve\n")
+        host.expect("starved")
+        begun = time.monotonic()
+        if parked_peers:
+            # Room is made for a launch at once, not when the peers' time is up.
+            self.assertEqual(self.exchange(b"made room\0"), ACK)
+            self.assertLess(time.monotonic() - begun, SOON)
+        launches = [self.start_app("default", self.port, word) for word in "abc"]
+        self.assertIsNone(self.second_launch(client=False).delivered)  # the port is held
+        time.sleep(max(0.0, begun + 1.5 - time.monotonic()))  # the fault itself
+        host.write("feed\n")
+        for launch in launches:
+            self.finish(launch)
+            self.assertEqual(launch.lines, [], "it became a host beside a host")
+        for word in "abc":
+            host.expect(f"got {word}")
+        used = float(wait_until(lambda: [x for x in host.lines if x.startswith("cpu ")], "figures")[0][4:])
+        self.assertLess(used, 0.5, "it was spinning")
+        self.assertEqual(self.exchange(b"later\0"), ACK)
+        host.expect("got later")
+        host.write("\n")
+        return self.finish(host)
+
+
+@unittest.skipUnless(os.path.isdir("/proc/self/task"), "this system does not show its threads")
+class TestIdle(HostTestCase):
+    """A host costs nothing while nobody comes."""
+
+    def test_one_thread_that_never_wakes(self):
+        before = set(os.listdir("/proc/self/task"))
+        self.singleton()
+        threads = set(os.listdir("/proc/self/task")) - before
+        self.assertEqual(len(threads), 1)
+        self.assert_sleeps(threads)
+
+    def test_two_after_a_launch_and_peers_that_have_gone(self):
+        before = set(os.listdir("/proc/self/task"))
+        app = self.host()
+        self.connect().close()
+        self.assert_serves(app)
+        threads = set(os.listdir("/proc/self/task")) - before
+        self.assertEqual(len(threads), 2)
+        self.assert_sleeps(threads)
+
+    def assert_sleeps(self, threads) -> None:
+        seen = []
+
+        def settled():
+            seen.append(self.look(threads))
+            return len(seen) > 20 and seen[-1] == seen[-20] and "running" not in str(seen[-1])
+
+        wait_until(settled, "the threads wait")
+        time.sleep(1.0)  # what is looked at: a second in which nothing happens
+        self.assertEqual(self.look(threads), seen[-1])
+
+    @staticmethod
+    def look(threads) -> list:
+        """Return each thread's state, and how often it was switched to, by its own will or not."""
+        found = []
+        for thread in sorted(threads):
+            with open(f"/proc/self/task/{thread}/status") as file:
+                found += [line for line in file if "ctxt_switches" in line or line.startswith("State")]
+        return found
+
+
+class TestHostEnduresItsOwners(HostTestCase):
+    def test_release_on_the_io_thread(self):
+        """A finalizer may run on any thread, and may release."""
+        app = self.host()
+        with mock.patch.object(app._delivery, "put", lambda packets, tell: app.release()):
+            self.exchange_and_be_reset()
+            app._host._thread.join(PATIENCE)
+        self.assertFalse(app._host._thread.is_alive())
+        self.singleton(strict=False)
+
+    def test_release_tells_if_it_cannot_be_done(self):
+        app = self.host()
+        blocked, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def put(packets, tell):
+            blocked.set()
+            go_on.wait(PATIENCE)
+            tell()
+
+        with mock.patch.object(app._delivery, "put", put), mock.patch.object(_host, "_CLOSE_TIME", 0.05):
+            peer = self.connect()
+            peer.sendall(b"x\0")
+            peer.shutdown(socket.SHUT_WR)
+            self.assertTrue(blocked.wait(PATIENCE))
+            with self.assertRaises(RuntimeError):
+                app.release()
+            go_on.set()
+        app.release()
+        self.singleton(strict=False)
+
+    def exchange_and_be_reset(self) -> None:
+        peer = self.connect()
+        peer.sendall(b"x\0")
+        peer.shutdown(socket.SHUT_WR)
+        with self.assertRaises(ConnectionError):
+            read_to_end(peer)
+
+
+class TestHostEnduresObservers(HostTestCase):
+    def test_no_observer_has_a_launch_before_that_was_told(self):
+        """Else a host killed in between has delivered what then goes to the next host."""
+        called, early = threading.Event(), []
+        answer = _host._answer
+
+        def slow_answer(sock, word=b""):
+            early.append(called.wait(0.2))
+            answer(sock, word)
+
+        app = self.singleton()
+        app.trace(lambda args: called.set())
+        with mock.patch.object(_host, "_answer", slow_answer):
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertTrue(called.wait(PATIENCE))
+        self.assertEqual(early, [False])
+
+    def test_release_comes_between_a_launch_and_its_observer(self):
+        """Whatever the observer thread was about to do: none is called, and nothing is lost."""
+        self.kind = Socket_Singleton
+        self.check_release_in_between()
+
+    def test_release_comes_between_a_launch_and_an_override(self):
+        class Override(Socket_Singleton):
+            def _append_args(inner, args):
+                self.observer(args)
+
+        self.kind = Override
+        self.check_release_in_between()
+
+    def test_release_comes_between_the_taking_of_a_launch_and_its_first_call(self):
+        """It is no longer in the queue, so it must reach the observer, or it is nowhere."""
+
+        class Released(Socket_Singleton):
+            def _deliver(self, args, begin, again):
+                def begin_and_release():
+                    begun = begin()
+                    self.release()
+                    return begun
+
+                return super()._deliver(args, begin_and_release, again)
+
+        app, second = Released(port=self.port), Collector()
+        self.addCleanup(app.release)
+        app.trace(self.observer)
+        app.trace(second)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.observer.wait_for(("word",))
+        app._delivery._thread.join(PATIENCE)
+        self.assertEqual((second.calls, app.arguments), ([], ()))
+
+    def test_untrace_comes_between_a_look_and_the_launch(self):
+        """The observer thread saw that somebody wants launches; when it gets to them, nobody does."""
+        answers = [False]
+        looked = threading.Event()
+
+        class Fickle(Socket_Singleton):
+            def _wants_launches(self):
+                if len(answers) == 1:
+                    looked.set()
+                return answers.pop(0) if len(answers) > 1 else super()._wants_launches()
+
+        app = Fickle(port=self.port)
+        self.addCleanup(app.release)
+        # To start the thread, to have work, to have none when it comes to it.
+        answers[:] = [True, True, False, False]
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertTrue(looked.wait(PATIENCE))
+        self.assertEqual(app.arguments, (("word",),))
+        app.trace(self.observer)
+        self.observer.wait_for(("word",))
+
+    def check_release_in_between(self):
+        about_to, go_on, done = threading.Event(), threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        class Slow(self.kind):
+            def _deliver(self, *args, **named):
+                about_to.set()
+                go_on.wait(PATIENCE)
+                try:
+                    return super()._deliver(*args, **named)
+                finally:
+                    done.set()
+
+        app = Slow(port=self.port)
+        app.trace(self.observer)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertTrue(about_to.wait(PATIENCE))
+        app.release()
+        app.trace(self.observer)  # not even one that comes now
+        self.assertEqual(app.arguments, (("word",),))
+        go_on.set()
+        self.assertTrue(done.wait(PATIENCE))
+        self.assertEqual(self.observer.calls, [])
+        self.assertEqual(app.arguments, (("word",),))
+
+    def test_a_launch_that_was_told_is_in_arguments(self):
+        app = self.singleton()
+        for number in range(200):
+            self.assertEqual(self.exchange(b"%d\0" % number), ACK)
+            self.assertEqual(app.arguments[-1], (str(number),))
+
+    def test_any_exception(self):
+        class Odd(BaseException):
+            pass
+
+        for kind in (SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, Odd, ValueError):
+            with self.subTest(kind=kind):
+                self.port = free_port()
+                app = self.singleton()
+
+                def raise_it(args, kind=kind):
+                    raise kind("out of an observer")
+
+                app.trace(raise_it)
+                app.trace(self.observer)
+                self.assertIs(self.second_launch("one").delivered, True)
+                wait_until(lambda: self.observer.calls, "the observer after it is called")
+                self.assert_serves_again(app)
+
+    def assert_serves_again(self, app) -> None:
+        self.observer.calls.clear()
+        self.assert_serves(app)
+
+    def test_launches_do_not_wait_for_a_slow_observer(self):
+        app = self.singleton()
+        entered, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def slow(args):
+            entered.set()
+            go_on.wait(PATIENCE)
+            self.observer(args)
+
+        app.trace(slow)
+        words = [f"launch {number}" for number in range(20)]
+        self.assertIs(self.second_launch(words[0]).delivered, True)
+        self.assertTrue(entered.wait(PATIENCE))
+        for word in words[1:]:
+            begun = time.monotonic()
+            self.assertIs(self.second_launch(word).delivered, True)
+            self.assertLess(time.monotonic() - begun, SOON)
+        self.assertEqual(app.arguments, tuple((word,) for word in words[1:]))
+        go_on.set()
+        self.observer.wait_for(*[(word,) for word in words])
+
+    def test_without_any_observer_memory_is_bounded(self):
+        app = self.singleton()
+        packet = b"x" * 9_999 + b"\0"
+        count = 3 * _delivery.MAX_WAITING // len(packet)
+        for number in range(count):
+            self.assertEqual(self.exchange(b"%d\0" % number + packet), ACK)
+        waiting = app.arguments
+        self.assertLessEqual(app._delivery._size, _delivery.MAX_WAITING)
+        self.assertGreater(len(waiting), 1000)
+        # The oldest went first: what is left are the last ones, in order.
+        first = count - len(waiting)
+        self.assertEqual([args[0] for args in waiting], [str(n) for n in range(first, count)])
+        app.trace(self.observer)
+        self.observer.wait_for(*waiting)
+
+    def test_one_launch_larger_than_all_that_may_wait_is_kept(self):
+        with mock.patch.object(_delivery, "MAX_WAITING", 10):
+            app = self.singleton()
+            for word in (b"short", b"longer than the limit", b"another that is longer"):
+                self.assertEqual(self.exchange(word + b"\0"), ACK)
+            self.assertEqual(app.arguments, (("another that is longer",),))
+
+    def test_lines_of_verbose_hosts_do_not_hold_up_the_port(self):
+        """stdout may be a pipe that nobody reads; and a peer can cause any number of lines."""
+        blocked, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        class Clogged:
+            def write(self, text):
+                blocked.set()
+                go_on.wait(PATIENCE)
+
+            def flush(self):
+                pass
+
+        with contextlib.redirect_stdout(Clogged()):
+            app = self.singleton(verbose=True, secret="right")
+            for _ in range(50):
+                self.assertEqual(self.exchange(b"wrong\0"), b"")
+            self.assertTrue(blocked.wait(PATIENCE))
+            self.assertEqual(self.exchange(b"right\0x\0"), ACK)
+            go_on.set()
+            wait_until(lambda: not app._delivery._lines, "the lines are printed")
+
+    def test_decoding_any_payload_never_fails(self):
+        rng = random.Random(5)
+        for _ in range(2000):
+            payload = bytearray(rng.randrange(256) for _ in range(rng.randrange(30)))
+            again = "\0".join(decode(payload)).encode("utf-8", "surrogateescape")
+            self.assertEqual(again, payload)

@@ -1,0 +1,92 @@
+"""2.0.0 and this version at the two ends of one connection."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from .support import PROGRAMS, Collector, SingletonTestCase
+
+
+class TestOldAndNew(SingletonTestCase):
+    """Takes the released 2.0.0 from the package index, or from the folder in SOCKET_SINGLETON_2_0_0."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        folder = os.environ.get("SOCKET_SINGLETON_2_0_0")
+        if not folder:
+            cls.temporary = tempfile.TemporaryDirectory()
+            folder = cls.temporary.name
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+            try:
+                subprocess.run(
+                    [*command, "Socket_Singleton==2.0.0"],
+                    check=True,
+                    timeout=60,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                raise unittest.SkipTest(f"the released 2.0.0 cannot be had here: {error}") from None
+        cls.old = {"PYTHONPATH": str(Path(folder).resolve())}
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        if hasattr(cls, "temporary"):
+            cls.temporary.cleanup()
+
+    def old_launch(self, secret: str, *words: str):
+        return self.finish(self.start(PROGRAMS / "old_launch.py", self.port, secret, *words, env=self.old))
+
+    def old_host(self, *secret: str):
+        return self.start(PROGRAMS / "old_host.py", self.port, *secret, env=self.old, ready="ready")
+
+    def test_it_is_the_old_one(self):
+        code = "import Socket_Singleton as module; print(hasattr(module, '__version__'))"
+        program = self.finish(self.start("-c", code, env=self.old))
+        self.assertEqual(program.lines, ["False"])
+
+    def test_old_launches_to_our_host(self):
+        app, observer = self.singleton(), Collector()
+        app.trace(observer)
+        launch = self.old_launch("", "foo", "b\u00e4r", "two words")
+        self.assertEqual((launch.out, launch.err), ("", ""))
+        self.old_launch("")
+        self.old_launch("", "bye")
+        observer.wait_for(("foo", "b\u00e4r", "two words"), ("bye",))
+        self.assertEqual(app.clients, 3)
+
+    def test_old_launches_to_our_host_with_a_secret(self):
+        app, observer = self.singleton(secret="s\u00e9cret"), Collector()
+        app.trace(observer)
+        for secret, word in (
+            ("", "none"),
+            ("wrong", "wrong"),
+            ("s\u00e9cret", "right"),
+            ("s\u00e9cret", "again"),
+        ):
+            launch = self.old_launch(secret, word)
+            self.assertEqual((launch.out, launch.err), ("", ""))
+        observer.wait_for(("right",), ("again",))
+
+    def test_our_launches_to_an_old_host(self):
+        host = self.old_host()
+        error = self.second_launch("foo", "b\u00e4r")
+        self.assertIsNone(error.delivered)
+        host.expect("got foo b\u00e4r")
+        launch = self.run_app("default", self.port, "bye")
+        self.assertEqual((launch.out, launch.err), ("", ""))
+        host.expect("got bye")
+        self.assertIsNone(self.second_launch(client=False).delivered)
+        self.assertEqual(host.lines, ["ready", "got foo b\u00e4r", "got bye"])
+
+    def test_our_launches_to_an_old_host_with_a_secret(self):
+        host = self.old_host("secret")
+        self.assertIsNone(self.second_launch("wrong", secret="other").delivered)
+        self.assertIsNone(self.second_launch("right", secret="secret").delivered)
+        host.expect("got right")
+        self.assertNotIn("got wrong", host.lines)

@@ -1,0 +1,62 @@
+"""What differs between systems, tested as a choice: Windows and macOS are not here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import unittest
+
+from Socket_Singleton import _platform
+from Socket_Singleton._wire import ACK
+
+from .support import SingletonTestCase
+
+
+class TestPlatform(SingletonTestCase):
+    def test_option_that_makes_a_port_exclusive(self):
+        for system in ("linux", "darwin", "freebsd13", "cygwin"):
+            self.assertEqual(_platform.exclusive_option(system), socket.SO_REUSEADDR)
+        # There SO_REUSEADDR, which is 4, would let others steal the port; winsock2.h:
+        # #define SO_EXCLUSIVEADDRUSE ((int)(~SO_REUSEADDR))
+        self.assertEqual(_platform.exclusive_option("win32"), -5)
+
+    def test_errors_that_say_that_the_port_is_in_use(self):
+        in_use = OSError(errno.EADDRINUSE, "Address already in use")
+        self.assertTrue(_platform.is_in_use(in_use))
+        for other in (errno.EACCES, errno.EADDRNOTAVAIL, errno.EINVAL, errno.EMFILE):
+            self.assertFalse(_platform.is_in_use(OSError(other, "another reason")))
+        # WSAEADDRINUSE, and WSAEACCES where another program holds the port exclusively.
+        for code, expected in ((10048, True), (10013, True), (10049, False), (10022, False)):
+            error = OSError(errno.EACCES, "as Windows has it")
+            if os.name != "nt":
+                error.winerror = code
+                self.assertIs(_platform.is_in_use(error), expected, code)
+
+    def test_real_errors(self):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", self.port))
+            first.listen(1)
+            with self.assertRaises(OSError) as caught:
+                second.bind(("127.0.0.1", self.port))
+        self.assertTrue(_platform.is_in_use(caught.exception))
+
+    def test_form_of_linger(self):
+        self.assertEqual(len(_platform.linger(True, "linux")), 8)
+        self.assertEqual(len(_platform.linger(True, "win32")), 4)
+        for system in ("linux", "darwin", "win32"):
+            on, off = _platform.linger(True, system), _platform.linger(False, system)
+            self.assertEqual(sorted(on), [0] * (len(on) - 1) + [1])
+            self.assertEqual(off, bytes(len(on)))
+
+    @unittest.skipUnless(hasattr(os, "register_at_fork"), "here that is how it is")
+    def test_system_without_fork_hooks(self):
+        real = os.register_at_fork
+        del os.register_at_fork
+        try:
+            app = self.singleton()
+            self.assertNotIn(app._host, _platform._followers)
+            self.assertEqual(self.exchange(b"x\0"), ACK)
+            app.release()
+        finally:
+            os.register_at_fork = real

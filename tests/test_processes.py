@@ -1,0 +1,251 @@
+"""Processes: workers are not launches, forked children do not disturb, and ends are quiet."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import unittest
+
+from Socket_Singleton import Socket_Singleton
+from Socket_Singleton._wire import ACK
+
+from .support import PATIENCE, PROGRAMS, SingletonTestCase, read_to_end, wait_until
+
+METHODS = multiprocessing.get_all_start_methods()
+
+
+class TestWorkers(SingletonTestCase):
+    def test_pools_with_the_singleton_at_the_top_of_the_main_module(self):
+        for method in METHODS:
+            with self.subTest(method=method):
+                program = self.finish(self.start(PROGRAMS / "pool.py", self.port, method))
+                self.assertEqual(program.err, "")
+                self.assertEqual(
+                    program.lines,
+                    [
+                        "ready",
+                        "squares 0 1 4 9 16 25 36 49 64 81",
+                        f"workers with a host object: {method == 'fork'}",
+                        "clients 0",
+                        "listening True",
+                    ],
+                )
+
+    def test_worker_whose_own_function_constructs_is_a_launch(self):
+        expected = {
+            "first": ["worker is the host True"],
+            "second": ["got from a worker", "worker delivered True"],
+        }
+        for method in METHODS:
+            for role, lines in expected.items():
+                with self.subTest(method=method, role=role):
+                    program = self.start(PROGRAMS / "worker_singleton.py", self.port, method, role)
+                    self.finish(program)
+                    self.assertEqual(program.err, "")
+                    self.assertEqual(program.lines.pop(), "exit code 0")
+                    self.assertEqual(sorted(program.lines), lines)
+
+    def test_inert_singleton_can_be_used_and_does_nothing(self):
+        process = multiprocessing.current_process()
+        process._inheriting = True
+        try:
+            app = Socket_Singleton(port=self.port)
+        finally:
+            del process._inheriting
+        with app:
+            app.trace(print)
+            app.untrace(print)
+            self.assertEqual((app.arguments, app.clients), ((), 0))
+            self.assertIn("listening=False", repr(app))
+        self.singleton()  # the port was never taken
+
+
+@unittest.skipUnless(hasattr(os, "fork"), "this system does not fork")
+class TestForks(SingletonTestCase):
+    def child_of(self, program) -> int:
+        line = wait_until(lambda: [x for x in program.lines if x.startswith("child ")], "the child's id")[0]
+        pid = int(line.split()[1])
+        self.addCleanup(self.end, pid)
+        return pid
+
+    @staticmethod
+    def end(pid: int) -> None:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def is_alive(self, pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def test_worker_that_outlives_a_killed_host_does_not_hold_the_port(self):
+        program = self.start(PROGRAMS / "forked.py", self.port, "worker", ready="ready")
+        peer = self.connect()
+        peer.sendall(b"half a pack")
+        self.assertEqual(self.exchange(b"read by now\0"), ACK)
+        program.write("\n")
+        worker = self.child_of(program)
+        # The host answers beside its worker ...
+        self.assertEqual(self.exchange(b"hello\0"), ACK)
+        program.expect("got hello")
+        os.kill(program.pid, signal.SIGKILL)
+        program.process.wait(PATIENCE)
+        # ... and the next host follows it, beside the same worker.
+        self.singleton(strict=False)
+        self.assertTrue(self.is_alive(worker))
+        # It had a copy of every connection, too: kept, it would hide their end.
+        with self.assertRaises(ConnectionError):
+            read_to_end(peer)
+        program.process.stdin.close()
+        wait_until(lambda: not self.is_alive(worker) or self.is_zombie(worker), "the worker ends by itself")
+
+    def test_bare_child_that_leaves_the_with_block_does_not_disturb_the_host(self):
+        program = self.start(PROGRAMS / "forked.py", self.port, "with", ready="child left True")
+        self.assertEqual(self.exchange(b"hello\0"), ACK)
+        program.expect("got hello")
+        program.write("\n")
+        self.finish(program)
+        self.assertEqual(program.err, "")
+
+    def test_bare_child_keeps_the_port_after_the_host(self):
+        """A daemonizer: to lose the exclusion silently is worse than to hold the port too long."""
+        program = self.start(PROGRAMS / "forked.py", self.port, "daemon")
+        child = self.child_of(program)
+        os.kill(program.pid, signal.SIGKILL)
+        program.process.wait(PATIENCE)
+        self.assertIsNone(self.second_launch(client=False).delivered)
+        self.end(child)
+        wait_until(lambda: not self.is_alive(child) or self.is_zombie(child), "the child is gone")
+        wait_until(self.can_be_host, "the port is free")
+
+    @staticmethod
+    def is_zombie(pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+        except OSError:
+            return True
+
+    def can_be_host(self) -> bool:
+        app = Socket_Singleton(port=self.port, strict=False)
+        app.release()
+        return True
+
+    def test_forked_child_may_use_what_it_inherited(self):
+        app = self.singleton()
+        self.assertEqual(self.exchange(b"waiting\0"), ACK)
+        results, report = os.pipe()
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                calls = []
+                app.trace(lambda args: calls.append(args))
+                app._append_args(("in the child",))
+                app.release()
+                app.release()
+                ok = calls == [("in the child",)] and app.arguments == () and app._clients == 1
+                os.write(report, b"ok" if ok else repr((calls, app.arguments)).encode())
+                code = 0
+            except BaseException as error:
+                os.write(report, repr(error).encode())
+            finally:
+                os._exit(code)
+        os.close(report)
+        with os.fdopen(results) as lines:
+            self.assertEqual(lines.read(), "ok")
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        self.assertEqual(self.exchange(b"still there\0"), ACK)
+        self.assertEqual(app.arguments, (("waiting",), ("still there",)))
+
+    def test_forking_while_launches_come_never_deadlocks_the_child(self):
+        app = self.singleton()
+        app.trace(lambda args: None)
+        stop = threading.Event()
+
+        def launches():
+            while not stop.is_set():
+                self.exchange(b"x\0")
+
+        thread = threading.Thread(target=launches)
+        thread.start()
+        try:
+            for _ in range(100):
+                pid = os.fork()
+                if not pid:
+                    # The parent's threads may have held any lock at the fork.
+                    app._append_args(("x",))
+                    app.arguments  # noqa: B018
+                    app.release()
+                    os._exit(0)
+                deadline = time.monotonic() + PATIENCE
+                while os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    self.assertLess(time.monotonic(), deadline, "the child hangs")
+                    time.sleep(0.001)
+        finally:
+            stop.set()
+            thread.join(PATIENCE)
+        self.assertTrue(app._listening)
+
+
+class TestEnds(SingletonTestCase):
+    """The interpreter ends: no noise on stderr, no delay."""
+
+    def ending(self, how: str):
+        return self.start(PROGRAMS / "ending.py", self.port, how, ready="ready")
+
+    def finish_quietly(self, program, within: float = 2.0) -> None:
+        begun = time.monotonic()
+        self.finish(program)
+        self.assertLess(time.monotonic() - begun, within)
+        self.assertEqual(program.err, "")
+        self.singleton(strict=False).release()
+
+    def test_with_launches_in_flight(self):
+        for how in ("raising", "printing"):
+            for _ in range(10):
+                program = self.ending(how)
+                peers = [self.connect() for _ in range(5)]
+                for peer in peers:
+                    peer.sendall(b"half a pack")
+                for _ in range(20):
+                    self.assertEqual(self.exchange(b"whole\0"), ACK)
+                program.write("\n")
+                self.finish_quietly(program)
+
+    def test_with_an_observer_that_takes_long(self):
+        program = self.ending("slow-observer")
+        self.assertEqual(self.exchange(b"x\0"), ACK)
+        self.finish_quietly(program)
+
+    def test_what_is_owned_is_delivered_on_the_way_out(self):
+        program = self.ending("owned")
+        for word in (b"a", b"b", b"c"):
+            self.assertEqual(self.exchange(word + b"\0"), ACK)
+        program.write("\n")
+        self.finish_quietly(program)
+        self.assertEqual(program.lines, ["ready", "got a", "got b", "got c"])
+
+    @unittest.skipIf(os.name == "nt", "no signals there")
+    def test_ctrl_c_inside_a_with_block(self):
+        program = self.ending("ctrl-c")
+        program.expect("inside")
+        self.assertEqual(self.exchange(b"x\0"), ACK)
+        program.expect("got x")
+        os.kill(program.pid, signal.SIGINT)
+        self.finish_quietly(program)
+        self.assertEqual(program.lines[-1], "interrupted")
+
+    def test_without_a_stdout(self):
+        program = self.ending("no-stdout")
+        self.assertEqual(self.exchange(b"wrong\0"), b"")
+        self.assertEqual(self.exchange(b"right\0x\0"), ACK)
+        program.write("\n")
+        self.finish_quietly(program)
