@@ -40,14 +40,25 @@ def say(number, frame):
     print("\\ngot", number, flush=True)
     if number == signal.SIGTERM:
         sys.exit(7)
+# Not pause: a signal that comes just before it would not be seen.
+read, write = os.pipe()
+os.set_blocking(write, False)
+signal.set_wakeup_fd(write)
 signal.signal(signal.SIGINT, say)
 signal.signal(signal.SIGTERM, say)
 print(os.getppid(), flush=True)
 print("up", flush=True)
 while True:
-    signal.pause()
+    os.read(read, 1)
 """,
 )
+# As if each signal came just before the main thread waits: another thread gets it.
+SIGNALS_JUST_BEFORE = """
+import runpy, signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+runpy.run_module("Socket_Singleton", run_name="__main__")
+"""
 SAY_WORDS = (*PYTHON_C, "import os, sys; print([os.fsencode(word) for word in sys.argv[1:]])")
 
 
@@ -170,6 +181,19 @@ class TestCommand(SingletonTestCase):
         os.kill(int(program.lines[0]), signal.SIGTERM)
         self.finish(program, 7)
         self.assertEqual(program.lines.count("got 2"), 1)
+
+    @unittest.skipUnless(POSIX, "signals")
+    def test_signals_that_come_just_before_a_wait(self):
+        # The mask is inherited.
+        unmask = "import signal; signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM]); "
+        for words in (("run", "--", *PYTHON_C, unmask + HOLD[-1]), ("watch",)):
+            program = self.start("-c", SIGNALS_JUST_BEFORE, "--port", self.port, *words)
+            if words == ("watch",):
+                wait_until(self.is_running, "it watches")
+                Socket_Singleton.send(["x"], port=self.port)
+            wait_until(lambda program=program: program.lines, "it is there, and waits")
+            os.kill(program.pid, signal.SIGTERM)
+            self.finish(program, 128 + signal.SIGTERM)
 
     @unittest.skipUnless(POSIX, "signals")
     @unittest.skipIf(sys.implementation.name == "pypy", "PyPy does not see what it was started to ignore")
@@ -400,10 +424,13 @@ class TestCommand(SingletonTestCase):
                 mocks["_exit"].assert_called_once_with(status)
         # Windows has no poll, and what is no pipe cannot tell.
         for platform in ("win32", "linux"):
+            wakened = mock.Mock(recv=mock.Mock(side_effect=[b"1", KeyboardInterrupt]))
             with mock.patch.object(sys, "platform", platform), mock.patch.object(
                 select, "poll", create=True
-            ), mock.patch.object(time, "sleep", side_effect=KeyboardInterrupt):
-                self.assertRaises(KeyboardInterrupt, _platform.wait_for_reader_to_go, 1)
+            ) as poll:
+                poll.return_value.poll.return_value = [(wakened, 1)]
+                self.assertRaises(KeyboardInterrupt, _platform.wait_for_reader_to_go, 1, wakened)
+            self.assertEqual(wakened.recv.call_count, 2)
 
     def test_what_windows_has_not(self):
         with mock.patch.object(sys, "platform", "win32"):

@@ -14,13 +14,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 from . import MultipleSingletonsError, Socket_Singleton, _platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, Callable, NoReturn
+    from typing import Any, Callable, Iterator, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SIGNALLED = 128  # and the signal's number: the status of its death, as shells have it
@@ -96,7 +97,8 @@ def watch(_: list[str], **place: Any) -> int:
     with app:
         output = sys.stdout.fileno()
         app.trace(_print_json, output)
-        _platform.wait_for_reader_to_go(output)
+        with _wakened_by_signals() as pair:
+            _platform.wait_for_reader_to_go(output, pair[0])
     return READER_GONE
 
 
@@ -132,8 +134,42 @@ def _execute(command: list[str], listener: socket.socket) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
     for number in early:
         _kill(process, number)
-    code = process.wait()
+    code = _wait_for(process)
     return code if code >= 0 else SIGNALLED - code
+
+
+def _wait_for(process: subprocess.Popen[bytes]) -> int:
+    """Return the exit status of ``process``; handlers of signals run meanwhile."""
+    with _wakened_by_signals() as (wakened, waker):
+
+        def wait() -> None:
+            process.wait()
+            with contextlib.suppress(BlockingIOError):  # it is full, so it wakes
+                waker.send(b"\0")
+
+        waiter = threading.Thread(target=wait, daemon=True)
+        waiter.start()
+        while process.returncode is None:
+            wakened.recv(64)
+        waiter.join()
+        return int(process.returncode)
+
+
+@contextlib.contextmanager
+def _wakened_by_signals() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Have a byte from the second socket make the first one readable whenever a signal comes.
+
+    A signal that comes just before a blocking call does not end it, and its
+    handler, being Python, would run when something else does: perhaps never.
+    """
+    wakened, waker = socket.socketpair()
+    with wakened, waker:
+        waker.setblocking(False)
+        before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        try:
+            yield wakened, waker
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:

@@ -186,7 +186,7 @@ def hand_over(
         if answer in (Answer.OWNED, Answer.FOREIGN, Answer.SILENT, Answer.FOUND):
             return None, answer, seen
         listener = endpoint.claim()
-        if listener is not None or answer is Answer.CLOSED:
+        if listener is not None or answer == Answer.CLOSED:
             return listener, answer, seen
         if not pause:
             report(seen)

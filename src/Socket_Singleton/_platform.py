@@ -109,23 +109,25 @@ def terminal_tells_group() -> bool:
         return False  # there is no terminal
 
 
-def wait_for_reader_to_go(descriptor: int) -> None:
-    """Return when nobody is left to read what is written there, at no cost until then.
+def wait_for_reader_to_go(descriptor: int, wakened: socket.socket) -> None:
+    """Return when nobody is left to read what is written to ``descriptor``, at no cost until then.
 
     Only a pipe, a socket or a terminal can tell. For a file, and where there is
-    no ``poll`` (Windows), this ends by what a signal handler raises.
+    no ``poll`` (Windows), this ends by what the handler of a signal raises;
+    ``wakened`` becomes readable with each signal.
     """
     import select
-    import time
 
     if sys.platform != "win32" and hasattr(select, "poll"):
         poll = select.poll()
         # POLLERR and POLLHUP come unasked, but macOS looks only if asked for one.
         poll.register(descriptor, select.POLLHUP)
-        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
-            return
+        poll.register(wakened, select.POLLIN)
+        while not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
+            wakened.recv(64)
+        return
     while True:
-        time.sleep(24 * 60 * 60)
+        wakened.recv(64)
 
 
 class ForkAware:

@@ -185,7 +185,7 @@ class Socket_Singleton:
                 f"Another instance is already bound & listening @ {self.address} on port {self.port}"
                 " and only one may run at a time."
             )
-            delivered = True if answer is Answer.OWNED else None
+            delivered = True if answer == Answer.OWNED else None
             code = None
         if self.strict:
             raise SystemExit(code)
@@ -410,8 +410,11 @@ class Socket_Singleton:
             try:
                 # Asked one by one: the one before may have untraced it, or released.
                 registration = observers.get(observer)
-                begun = begun or (registration is not None and begin())
-                if begun and registration is not None and observers is self._observers:
+                if registration is None or (begun and observers is not self._observers):
+                    continue
+                # What has begun is taken, so the first call is made whatever comes now.
+                begun = begun or begin()
+                if begun:
                     observer(args, *registration[0], **registration[1])
             except BaseException as error:
                 self._say_raised("Observer", observer, error)
