@@ -7,7 +7,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = {path.name for path in (ROOT / "src" / "Socket_Singleton").iterdir() if path.is_file()}
-SOURCE = ["LICENSE.txt", "README.md", "CHANGELOG.md", "PKG-INFO", "pyproject.toml", "test_app.py"]
+SOURCE = [
+    "LICENSE.txt",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "PKG-INFO",
+    "pyproject.toml",
+    "test_app.py",
+]
 
 (wheel,) = Path(sys.argv[1]).glob("*.whl")
 (sdist,) = Path(sys.argv[1]).glob("*.tar.gz")
@@ -29,7 +37,7 @@ with tarfile.open(sdist) as tar:
     inside = {name.partition("/")[2] for name in tar.getnames()}
 tracked = {
     path.relative_to(ROOT).as_posix()
-    for folder in ("src", "tests", "examples", "benchmarks")
+    for folder in ("src", "tests", "examples", "benchmarks", "docs")
     for path in (ROOT / folder).rglob("*")
     if path.is_file() and "__pycache__" not in path.parts
 }
