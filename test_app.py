@@ -90,8 +90,8 @@ def verbose_host():
     port = take_port()
     seconds = float(sys.argv.pop(1))
     app = Socket_Singleton(port=port, verbose=True)
+    print("Host ready", flush=True)  # first: two threads' lines could mix
     app.trace(raise_error)
-    print("Host ready", flush=True)
     time.sleep(seconds)
 
 

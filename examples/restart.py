@@ -63,8 +63,8 @@ if sys.argv[1:] == ["--take-over"]:
 else:
     app = Socket_Singleton(port=PORT)
     work(tuple(sys.argv[1:]))
-app.trace(work)
 print(f"version {VERSION} runs", flush=True)
+app.trace(work)
 quitting.wait()
 for late in app.arguments:
     hand_on(late)

@@ -12,6 +12,8 @@ import socket
 import sys
 import threading
 
+from saying import say
+
 from Socket_Singleton import Socket_Singleton
 
 LIMIT = 64
@@ -62,11 +64,11 @@ for number in range(LIMIT):
     if isinstance(result, Socket_Singleton):
         break
     assert isinstance(result, OSError), f"{number} free: {result!r}"
-    print("failed", number)
+    say("failed", number)
     with socket.socket() as anyone:
         anyone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         anyone.bind(("127.0.0.1", PORT))
         anyone.listen(1)
-result.trace(lambda args: print("got", *args))
-print("host", number)
+result.trace(lambda args: say("got", *args))
+say("host", number)
 sys.stdin.readline()

@@ -9,14 +9,11 @@ import multiprocessing
 import os
 import sys
 
+from saying import say
+
 from Socket_Singleton import Socket_Singleton
 
 PORT, HOW = int(sys.argv[1]), sys.argv[2]
-
-
-def say(*words):
-    # Not print: at the fork another thread may hold the lock of stdout, for ever.
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def main():

@@ -12,6 +12,8 @@ import runpy
 import sys
 import threading
 
+from saying import say
+
 from Socket_Singleton import Socket_Singleton
 
 LOOP = threading.main_thread()  # all of the examples run theirs there
@@ -68,12 +70,12 @@ def trace(app, observer):
         is_there, of_window = threading.current_thread() is LOOP, window()
         if of_window and args == ("cover",):
             of_window.cover()
-        print(json.dumps([is_there, args, *(of_window.state() if of_window else [])]), flush=True)
+        say(json.dumps([is_there, args, *(of_window.state() if of_window else [])]))
         if of_window and args == ("close",):
             of_window.close()
 
     real_trace(app, observe)
-    print("traced", flush=True)
+    say("traced")
 
 
 real_trace, Socket_Singleton.trace = Socket_Singleton.trace, trace

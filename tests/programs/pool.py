@@ -6,6 +6,8 @@ pool.py PORT METHOD
 import multiprocessing
 import sys
 
+from saying import say
+
 from Socket_Singleton import Socket_Singleton
 
 app = Socket_Singleton(port=sys.argv[1])
@@ -17,16 +19,16 @@ def square(number):
 
 
 def main():
-    app.trace(lambda args: print("got", *args))
-    print("ready")
+    app.trace(lambda args: say("got", *args))
+    say("ready")
     context = multiprocessing.get_context(sys.argv[2])
     with context.Pool(2) as pool:
         squares = pool.map(square, range(10))
-    print("squares", *[value for value, _, _ in squares])
+    say("squares", *[value for value, _, _ in squares])
     inherited = {host for _, _, host in squares}
-    print("workers with a host object:", *sorted(inherited))
-    print("clients", app.clients)
-    print("listening", app._listening)
+    say("workers with a host object:", *sorted(inherited))
+    say("clients", app.clients)
+    say("listening", app._listening)
 
 
 if __name__ == "__main__":

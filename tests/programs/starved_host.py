@@ -10,12 +10,9 @@ import selectors
 import sys
 import time
 
+from saying import say
+
 from Socket_Singleton import Socket_Singleton
-
-
-def say(*words):
-    # A line in one step: print writes in pieces, and two threads' lines would mix.
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 class Failing(selectors.DefaultSelector):

@@ -16,6 +16,8 @@ import sys
 import threading
 import time
 
+from saying import say
+
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton, _client
 
 PORT, SECONDS = int(sys.argv[1]), float(sys.argv[2])
@@ -28,7 +30,7 @@ def count_open():
 def watched_claim(endpoint):
     listener = claim(endpoint)
     if not claims:
-        print("free" if listener else "waiting", flush=True)
+        say("free" if listener else "waiting")
     claims.append((time.monotonic(), time.process_time()))
     return listener
 
@@ -51,17 +53,17 @@ before, interrupted = count_open(), False
 try:
     app = Socket_Singleton(port=PORT, strict=False, wait=SECONDS, argv=[str(os.getpid())])
 except MultipleSingletonsError as error:
-    print("second", error.delivered, least_share(), flush=True)
+    say("second", error.delivered, least_share())
 except KeyboardInterrupt:
     interrupted = True
 else:
-    app.trace(lambda args: print("got", *args, flush=True))
-    print("host", flush=True)
+    app.trace(lambda args: say("got", *args))
+    say("host")
     sys.stdin.readline()
     app.release()
-    print("released", flush=True)
+    say("released")
 
 # Not while the exception is handled: its traceback holds what a step was interrupted with.
 if interrupted:
     gc.collect()
-    print("interrupted", count_open() - before, threading.active_count() - 1, flush=True)
+    say("interrupted", count_open() - before, threading.active_count() - 1)

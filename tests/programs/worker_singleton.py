@@ -9,6 +9,8 @@ import multiprocessing
 import sys
 import threading
 
+from saying import say
+
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 
@@ -17,9 +19,9 @@ def work(port):
     try:
         app = Socket_Singleton(port=port, strict=False)
     except MultipleSingletonsError as error:
-        print("worker delivered", error.delivered, flush=True)
+        say("worker delivered", error.delivered)
     else:
-        print("worker is the host", app._listening, flush=True)
+        say("worker is the host", app._listening)
         app.release()
 
 
@@ -28,14 +30,14 @@ def main():
     delivered = threading.Event()
     if role == "second":
         app = Socket_Singleton(port=port)
-        app.trace(lambda args: (print("got", *args, flush=True), delivered.set()))
+        app.trace(lambda args: (say("got", *args), delivered.set()))
     worker = multiprocessing.get_context(method).Process(target=work, args=(port,))
     worker.start()
     worker.join()
     if role == "second":
         delivered.wait(30)
         app.release()
-    print("exit code", worker.exitcode)
+    say("exit code", worker.exitcode)
 
 
 if __name__ == "__main__":
