@@ -15,7 +15,7 @@ from ._wire import MAX_PACKET, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any
 
     from ._singleton import Socket_Singleton
 
@@ -41,6 +41,7 @@ class Delivery:
         # runs. Reentrant, for signal handlers.
         self._lock = threading.RLock()
         self._packets: collections.deque[bytearray] = collections.deque()
+        self._untold = 0  # the last so many of them are not to be handed out yet
         # Launches that `dispatch` took, while the function that it was given has
         # not run. They are owned and delivered to nobody, as those that wait.
         self._under_way: list[Any] = []
@@ -56,21 +57,25 @@ class Delivery:
         self._news = threading.Lock()
         self._news.acquire()
 
-    def put(self, packets: list[bytearray], tell: Callable[[], object]) -> None:
-        """Take launches that the host owns, and ``tell`` them so.
-
-        No observer may have a launch before that was told: if we were killed in
-        between, it would go to the next host as well. The other way round we
-        take launches with us that we owned, as we might a moment later. And who
-        was told finds the launch in `arguments`. Hence both in one step.
-        """
+    def put(self, packets: list[bytearray]) -> None:
+        """Take launches that the host owns; they are in `waiting`, and stay there until `told`."""
         with self._lock:
             self._packets.extend(packets)
+            self._untold = len(packets)
             self._size += sum(map(_size_of, packets))
             while self._size > MAX_WAITING and len(self._under_way) + len(self._packets) > 1:
                 self._take((self._under_way or self._packets)[0], self._under_way or self._packets)
-            tell()
-            if packets:
+
+    def told(self) -> None:
+        """Have the launches of the last `put` delivered, now that they know that they are owned.
+
+        No observer may have a launch before: if we were killed in between, it
+        would go to the next host as well. The other way round we take launches
+        with us that we owned, as we might a moment later.
+        """
+        with self._lock:
+            self._untold = 0
+            if self._packets:
                 self.wake()
 
     def say(self, line: str) -> None:
@@ -116,7 +121,7 @@ class Delivery:
         self._under_way.clear()
 
     def _start(self) -> None:
-        if self._stopped or (_platform.THREADS_START_LATE and not self._has_work()):
+        if self._stopped or (_platform.THREADS_START_LATE and not (self._lines or self._wanted())):
             return
         thread = threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True)
         try:
@@ -125,48 +130,44 @@ class Delivery:
             return  # the system has no thread to give; the next launch tries again
         self._thread = thread
 
-    def _has_work(self) -> bool:
-        """Whether there is something to hand out, and someone to take it; the lock is held."""
-        return bool(self._lines or self._wanted())
-
     def _wanted(self) -> Any:
-        """Return the queue that has the oldest launch that somebody wants, or nothing; the lock is held."""
+        """Return the queue that has the oldest launch that somebody wants, or None; the lock is held."""
         # What passed the app's `_append_args` and found no observer waits there
         # for one, and is older than what is here.
         app = self._app
         if app._arguments and app._observers:
             return app._arguments
-        return self._packets if self._packets and app._wants_launches() else None
+        return self._packets if len(self._packets) > self._untold and app._wants_launches() else None
 
     def _run(self) -> None:
         while True:
             with self._lock:
                 self._news.acquire(blocking=False)  # this look covers what was told until now
                 line = self._lines.popleft() if self._lines else None
-                has_work = self._has_work()
+                queue = self._wanted()
+                launch = queue[0] if queue else None
             if line is not None:
                 self._app._say(line)
             elif self._stopped:
                 return
-            elif not has_work:
+            elif launch is None:
                 if self._idle is not None:
                     self._idle.set()
                 self._news.acquire()
-            elif not self._hand_out():
+            elif not self._hand_out(launch, queue):
                 self._news.acquire()  # to try the same again at once would be to spin
 
-    def _hand_out(self) -> bool:
+    def _hand_out(self, launch: Any, queue: Any) -> bool:
         """Have the oldest launch delivered; return whether that went."""
-        app = self._app
-        with self._lock:
-            queue = place = self._wanted()
-            if not queue:
-                return True
-            launch, dispatch = queue[0], app.dispatch
-            if dispatch is not None:
-                place = self._under_way
-                place.append(launch)
+        app, place = self._app, queue
+        dispatch = app.dispatch
+        if dispatch is not None:
+            with self._lock:
+                if not queue or queue[0] is not launch:
+                    return True  # there were too many, and it was dropped
                 del queue[0]
+                self._under_way.append(launch)
+            place = self._under_way
         # Whether it has passed `_append_args` before, and found no observer.
         again = queue is not self._packets
 

@@ -291,22 +291,20 @@ class Host(_platform.ForkAware):
             self._owned.append((peer.sock, payload))
 
     def _acknowledge(self) -> None:
-        """At the end of a turn: deliver the launches that it brought, and tell them.
+        """At the end of a turn: tell the launches that it brought, and have them delivered.
 
         All at once and last of all: a thread that is woken while this one works
         only fights it for the interpreter.
         """
         owned, self._owned = self._owned, []
-        if owned:
-            packets = [payload for _, payload in owned if payload or self._app.notify_empty]
-
-            def tell() -> None:
-                for sock, _ in owned:
-                    _answer(sock, ACK)
-
-            self._delivery.put(packets, tell)
-            for sock, _ in owned:
-                sock.close()
+        if not owned:
+            return
+        # In `arguments` first, so that whoever was told finds itself there.
+        self._delivery.put([payload for _, payload in owned if payload or self._app.notify_empty])
+        for sock, _ in owned:
+            _answer(sock, ACK)
+            sock.close()
+        self._delivery.told()
 
     def _ignore(self, peer: _Peer) -> None:
         """Answer a wrong secret: an orderly end, and whatever still comes is thrown away.
