@@ -14,8 +14,10 @@ import threading
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton, _host
+from Socket_Singleton._wire import ACK
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs"
@@ -243,6 +245,25 @@ class SingletonTestCase(unittest.TestCase):
             peer.sendall(data)
             peer.shutdown(socket.SHUT_WR)
             return read_to_end(peer)
+
+    def leave_time_wait(self) -> None:
+        """Have a host that has ended a connection before its peer did, and has released."""
+        with mock.patch.object(_host, "PEER_TIME", 0.1):
+            app = self.singleton()
+            peer = self.connect()
+            peer.sendall(b"never hangs up\0")
+            self.assertEqual(read_to_end(peer), ACK)
+        peer.close()
+        app.release()
+
+    def assert_sent_once(self, listener: socket.socket, packet: bytes) -> None:
+        """Check that one connection waits there, with ``packet``; whoever made it is done."""
+        peer, _ = listener.accept()
+        with peer:
+            self.assertEqual(read_to_end(peer), packet)
+        listener.settimeout(0.1)
+        with self.assertRaises(socket.timeout):
+            listener.accept()
 
 
 def read_to_end(peer: socket.socket) -> bytes:

@@ -12,7 +12,7 @@ import time
 import unittest
 from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _client, _host
+from Socket_Singleton import Socket_Singleton, _client
 from Socket_Singleton._platform import close_resets
 from Socket_Singleton._wire import ACK, MAX_PACKET
 
@@ -314,12 +314,7 @@ class TestSend(BesideTestCase):
         self.assert_fails(TimeoutError)
         self.assertGreaterEqual(time.monotonic() - begun, SHORT)
         self.assertLess(time.monotonic() - begun, SHORT + 2)
-        peer, _ = listener.accept()
-        with peer:
-            self.assertEqual(read_to_end(peer), b"word\0")
-        listener.settimeout(0.1)
-        with self.assertRaises(socket.timeout):
-            listener.accept()
+        self.assert_sent_once(listener, b"word\0")
 
     def test_server_that_reads_nothing_of_a_long_packet(self):
         self.listener()
@@ -456,16 +451,9 @@ class TestIsRunning(BesideTestCase):
         wait_until(lambda: answers == [True], "it answers")
 
     def test_is_not_confused_by_time_wait(self):
-        with mock.patch.object(_host, "PEER_TIME", 0.1):
-            app = self.singleton()
-            peer = self.connect()
-            peer.sendall(b"never hangs up\0")
-            # The host ends the connection, so TIME_WAIT is on its side.
-            self.assertEqual(read_to_end(peer), ACK)
-            peer.close()
-            app.release()
+        self.leave_time_wait()
         self.assertFalse(self.is_running())
-        app = self.singleton(strict=False)
+        self.singleton(strict=False)
         self.assertTrue(self.is_running())
 
     def test_asking_leaves_the_port_to_be_had(self):

@@ -58,12 +58,7 @@ class TestStrangers(StrangerTestCase):
     def test_silent_server_is_sent_a_packet_once(self):
         listener = self.listener()
         self.second_launch("word")
-        peer, _ = listener.accept()
-        with peer:
-            self.assertEqual(read_to_end(peer), b"word\0")
-        listener.settimeout(0.1)
-        with self.assertRaises(socket.timeout):
-            listener.accept()
+        self.assert_sent_once(listener, b"word\0")
 
     def test_http_server(self):
         class Quiet(BaseHTTPRequestHandler):
