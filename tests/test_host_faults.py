@@ -452,24 +452,25 @@ class TestHostEnduresObservers(HostTestCase):
 
     def test_untrace_comes_between_a_look_and_the_launch(self):
         """The observer thread saw that somebody wants launches; when it gets to them, nobody does."""
-        answers = [False]
-        looked = threading.Event()
+        delivered = []
 
-        class Fickle(Socket_Singleton):
+        class Late(Socket_Singleton):
             def _wants_launches(self):
-                if len(answers) == 1:
-                    looked.set()
-                return answers.pop(0) if len(answers) > 1 else super()._wants_launches()
+                return True
 
-        app = Fickle(port=self.port)
+            def _deliver(self, *args):
+                delivered.append(super()._deliver(*args))
+                return delivered[-1]
+
+        app = Late(port=self.port)
         self.addCleanup(app.release)
-        # To start the thread, to have work, to have none when it comes to it.
-        answers[:] = [True, True, False, False]
         self.assertEqual(self.exchange(b"word\0"), ACK)
-        self.assertTrue(looked.wait(PATIENCE))
+        wait_until(lambda: delivered, "it was tried")
         self.assertEqual(app.arguments, (("word",),))
         app.trace(self.observer)
         self.observer.wait_for(("word",))
+        wait_until(lambda: len(delivered) == 2, "it was tried again, once")
+        self.assertEqual(delivered, [False, True])
 
     def check_release_in_between(self):
         about_to, go_on, done = threading.Event(), threading.Event(), threading.Event()
