@@ -30,8 +30,9 @@ def say(report, *words):
 
 def launch(number, report):
     sys.argv[1:] = [str(number)]
-    # Opened before any socket: at the end of a process the system closes
-    # descriptors in their order, so a killed host loses the witness first.
+    # A lock of POSIX's kind: the system gives it up at once when it closes the
+    # descriptors of a killed host, and their files, the listener too, only after
+    # that. It gives up one of flock's kind with the file, in any order.
     witness = os.open(WITNESS, os.O_RDWR | os.O_CREAT)
     try:
         app = Socket_Singleton(port=PORT, strict=False, **ENDINGS.get(HOW, {}))
@@ -44,7 +45,7 @@ def launch(number, report):
     ends_by_itself = HOW in ENDINGS
     if not ends_by_itself:
         try:
-            fcntl.flock(witness, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(witness, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             say(report, "two")
     say(report, "host", number)
@@ -54,7 +55,7 @@ def launch(number, report):
         time.sleep(0.002)
     if HOW == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    fcntl.flock(witness, fcntl.LOCK_UN)
+    fcntl.lockf(witness, fcntl.LOCK_UN)
     app.release()
     app._delivery._thread and app._delivery._thread.join()
     for args in app.arguments:
