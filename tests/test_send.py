@@ -227,7 +227,9 @@ class TestSend(BesideTestCase):
         owned, refused = [], []
 
         def sender(name):
-            for number in range(60):
+            number = 0
+            while (number < 60 or len(apps) <= 5) and not stop.is_set():
+                number += 1
                 word = f"{name}{number}"
                 while word not in owned and not stop.is_set():
                     try:
@@ -245,7 +247,7 @@ class TestSend(BesideTestCase):
         for thread in senders:
             thread.join(max(deadline - time.monotonic(), 0))
         stop.set()
-        self.assertEqual(len(owned), 180)
+        self.assertGreaterEqual(len(owned), 180)
         self.assertGreater(len(apps), 5)
 
         def got():

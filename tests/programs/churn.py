@@ -5,7 +5,8 @@
 HOW: release, timeout, threshold or kill. Each launch is a process of its own and
 writes what became of it to the pipe, a line in one step, so that SIGKILL leaves
 whole lines: "host N", "got N" (by an observer, or found in `arguments` after the
-end), "delivered N", "unsure N", "told N TEXT", "two". A host also holds the lock on the file
+end), "left N" (in `arguments`, by a host that is about to be killed), "delivered
+N", "unsure N", "told N TEXT", "two". A host also holds the lock on the file
 WITNESS while it surely is one: whoever does not get it, is a second host ("two").
 """
 
@@ -54,7 +55,11 @@ def launch(number, report):
     while app._listening and time.monotonic() < end + (10 if ends_by_itself else 0):
         time.sleep(0.002)
     if HOW == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        # Under this lock nothing more becomes owned, and nothing is begun.
+        with app._delivery._lock:
+            for args in app.arguments:
+                say(report, "left", args[0])
+            os.kill(os.getpid(), signal.SIGKILL)
     fcntl.lockf(witness, fcntl.LOCK_UN)
     app.release()
     app._delivery._thread and app._delivery._thread.join()
