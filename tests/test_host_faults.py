@@ -371,7 +371,7 @@ class TestHostEnduresItsOwners(HostTestCase):
     def test_release_on_the_io_thread(self):
         """A finalizer may run on any thread, and may release."""
         app = self.host()
-        with mock.patch.object(app._delivery, "told", app.release):
+        with mock.patch.object(app._delivery, "hand_out", app.release):
             self.assertEqual(self.exchange(b"x\0"), ACK)
             app._host._thread.join(PATIENCE)
         self.assertFalse(app._host._thread.is_alive())
@@ -382,11 +382,13 @@ class TestHostEnduresItsOwners(HostTestCase):
         blocked, go_on = threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
 
-        def told():
+        def hand_out():
             blocked.set()
             go_on.wait(PATIENCE)
 
-        with mock.patch.object(app._delivery, "told", told), mock.patch.object(_host, "_CLOSE_TIME", 0.05):
+        with mock.patch.object(app._delivery, "hand_out", hand_out), mock.patch.object(
+            _host, "_CLOSE_TIME", 0.05
+        ):
             peer = self.connect()
             peer.sendall(b"x\0")
             peer.shutdown(socket.SHUT_WR)
@@ -415,6 +417,14 @@ class TestHostEnduresObservers(HostTestCase):
             self.assertEqual(self.exchange(b"word\0"), ACK)
         self.assertTrue(called.wait(PATIENCE))
         self.assertEqual(early, [False])
+
+    def test_launches_are_delivered_though_there_is_always_more_to_do(self):
+        app = self.host()
+        select, listening = app._host._selector.select, app._host._selector.get_key(app._host._listener)
+        with mock.patch.object(app._host._selector, "select", lambda wait: select(0) or [(listening, 1)]):
+            self.assertEqual(self.exchange(b"word\0"), ACK)  # so it has looked, and is busy from now on
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            self.observer.wait_for(("word",), ("word",))
 
     def test_release_comes_between_a_launch_and_its_observer(self):
         """Whatever the observer thread was about to do: none is called, and nothing is lost."""

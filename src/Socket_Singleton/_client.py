@@ -27,7 +27,7 @@ from ._wire import ACK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Any, Callable
 
 # Seconds that a second launch has for everything: long enough for a host that
 # is busy or just starting, short enough for a person who double-clicked.
@@ -74,14 +74,7 @@ class Endpoint:
         if not isinstance(address, str):
             raise TypeError(f"address must be a str, not {type(address).__name__}")
         self.address, self.port = address, port
-        # Bytes, because a str goes through the idna codec, whose import alone
-        # takes longer than the rest of a launch. "" is a wildcard, as in 2.0.0.
-        host = address or "0.0.0.0"
-        found = socket.getaddrinfo(host.encode() if host.isascii() else host, port, 0, socket.SOCK_STREAM)
-        # Every launch must come to the same one, whatever order the resolver
-        # gives, and IPv4 first, because 2.0.0 knows no other.
-        found.sort(key=lambda info: (info[0] != socket.AF_INET, info[4]))
-        self.family, self.name = found[0][0], found[0][4]
+        self.family, self.name = _resolve(address or "0.0.0.0", port)  # "" is a wildcard, as in 2.0.0
         # Nobody can be reached at a wildcard; its host also listens on loopback.
         loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(self.name[0]), self.name[0])
         self._reach = (loopback, *self.name[1:])
@@ -194,6 +187,22 @@ def hand_over(
         if time.monotonic() + pause >= deadline:
             return None, answer, seen
         time.sleep(pause)
+
+
+def _resolve(host: str, port: int) -> tuple[int, Any]:
+    """Return the family and the socket address of ``host``, the same in every launch."""
+    try:
+        # The resolver takes longer than to bind.
+        socket.inet_pton(socket.AF_INET, host)
+        return socket.AF_INET, (host, port)
+    except (OSError, ValueError):
+        pass  # a name, IPv6, or not known
+    # Bytes, because a str goes through the idna codec, whose import alone takes
+    # longer than the rest of a launch.
+    found = socket.getaddrinfo(host.encode() if host.isascii() else host, port, 0, socket.SOCK_STREAM)
+    # Whatever order the resolver gives; IPv4 first, because 2.0.0 knows no other.
+    found.sort(key=lambda info: (info[0] != socket.AF_INET, info[4]))
+    return found[0][0], found[0][4]
 
 
 def _left(deadline: float) -> float:

@@ -41,7 +41,7 @@ class Delivery:
         # runs. Reentrant, for signal handlers.
         self._lock = threading.RLock()
         self._packets: collections.deque[bytearray] = collections.deque()
-        self._untold = 0  # the last so many of them are not to be handed out yet
+        self._kept = 0  # the last so many of them are not to be handed out yet
         # Launches that `dispatch` took, while the function that it was given has
         # not run. They are owned and delivered to nobody, as those that wait.
         self._under_way: list[Any] = []
@@ -58,23 +58,23 @@ class Delivery:
         self._news.acquire()
 
     def put(self, packets: list[bytearray]) -> None:
-        """Take launches that the host owns; they are in `waiting`, and stay there until `told`."""
+        """Take launches that the host owns; they are in `waiting`, and stay there until `hand_out`."""
         with self._lock:
             self._packets.extend(packets)
-            self._untold = len(packets)
+            self._kept += len(packets)
             self._size += sum(map(_size_of, packets))
             while self._size > MAX_WAITING and len(self._under_way) + len(self._packets) > 1:
                 self._take((self._under_way or self._packets)[0], self._under_way or self._packets)
 
-    def told(self) -> None:
-        """Have the launches of the last `put` delivered, now that they know that they are owned.
+    def hand_out(self) -> None:
+        """Have all launches delivered, now that they were told that they are owned.
 
         No observer may have a launch before: if we were killed in between, it
         would go to the next host as well. The other way round we take launches
         with us that we owned, as we might a moment later.
         """
         with self._lock:
-            self._untold = 0
+            self._kept = 0
             if self._packets:
                 self.wake()
 
@@ -137,7 +137,7 @@ class Delivery:
         app = self._app
         if app._arguments and app._observers:
             return app._arguments
-        return self._packets if len(self._packets) > self._untold and app._wants_launches() else None
+        return self._packets if len(self._packets) > self._kept and app._wants_launches() else None
 
     def _run(self) -> None:
         while True:
@@ -154,10 +154,10 @@ class Delivery:
                 if self._idle is not None:
                     self._idle.set()
                 self._news.acquire()
-            elif not self._hand_out(launch, queue):
+            elif not self._deliver(launch, queue):
                 self._news.acquire()  # to try the same again at once would be to spin
 
-    def _hand_out(self, launch: Any, queue: Any) -> bool:
+    def _deliver(self, launch: Any, queue: Any) -> bool:
         """Have the oldest launch delivered; return whether that went."""
         app, place = self._app, queue
         dispatch = app.dispatch
