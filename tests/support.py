@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -249,13 +250,25 @@ class SingletonTestCase(unittest.TestCase):
 
     def leave_time_wait(self) -> None:
         """Have a host that has ended a connection before its peer did, and has released."""
-        with mock.patch.object(_host, "PEER_TIME", 0.1):
-            app = self.singleton()
-            peer = self.connect()
-            peer.sendall(b"never hangs up\0")
+        app = self.singleton()
+        peer = self.connect()
+        peer.sendall(b"never hangs up\0")
+        with self.peers_out_of_time(app, 15):
             self.assertEqual(read_to_end(peer), ACK)
         peer.close()
         app.release()
+
+    @contextlib.contextmanager
+    def peers_out_of_time(self, app: Socket_Singleton, received: int):
+        """Have the deadlines of its peers be over, once they have sent ``received`` bytes in all."""
+
+        def all_received():
+            return sum(peer.packet._received for peer in list(app._host._peers.values())) == received
+
+        wait_until(all_received, f"{received} bytes of peers")
+        with host_clock_ahead():
+            self.connect()  # an event, with which the host looks at its clock
+            yield
 
     def assert_sent_once(self, listener: socket.socket, packet: bytes) -> None:
         """Check that one connection waits there, with ``packet``; whoever made it is done."""
@@ -265,6 +278,14 @@ class SingletonTestCase(unittest.TestCase):
         listener.settimeout(0.1)
         with self.assertRaises(socket.timeout):
             listener.accept()
+
+
+@contextlib.contextmanager
+def host_clock_ahead():
+    """Have hosts in this process be so far ahead that all they wait for is over."""
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + 2 * PATIENCE)
+    with mock.patch.object(_host, "time", clock):
+        yield
 
 
 def read_to_end(peer: socket.socket) -> bytes:

@@ -114,12 +114,17 @@ class TestHostEnduresPeers(HostTestCase):
     def test_silent_peer_is_reset_at_its_deadline(self):
         with mock.patch.object(_host, "PEER_TIME", 0.2):
             app = self.host()
-            for sent in (b"", b"half\0a pack"):
-                peer = self.connect()
-                peer.sendall(sent)
-                self.assert_reset(peer)
-            self.assert_serves(app)
-            self.assertEqual(self.observer.calls, [])
+            self.assert_reset(self.connect())
+            self.assertTrue(app._listening)
+
+    def test_peer_that_stops_halfway_is_reset_at_its_deadline(self):
+        app = self.host()
+        peer = self.connect()
+        peer.sendall(b"half\0a pack")
+        with self.peers_out_of_time(app, 11):
+            self.assert_reset(peer)
+        self.assert_serves(app)
+        self.assertEqual(self.observer.calls, [])
 
     def test_deadline_is_from_accept_and_not_from_the_last_byte(self):
         with mock.patch.object(_host, "PEER_TIME", 0.5):
@@ -144,13 +149,12 @@ class TestHostEnduresPeers(HostTestCase):
         self.observer.wait_for(("as slow as this",))
 
     def test_peer_that_never_hangs_up_is_owned_at_its_deadline(self):
-        with mock.patch.object(_host, "PEER_TIME", 0.2):
-            app = self.host()
-            peer = self.connect()
-            peer.sendall(b"whole\0packet\0")
-            self.assert_serves(app)
+        app = self.host()
+        peer = self.connect()
+        peer.sendall(b"whole\0packet\0")
+        with self.peers_out_of_time(app, 13):
             self.assertEqual(read_to_end(peer), ACK)
-            self.observer.wait_for(("whole", "packet"))
+        self.observer.wait_for(("whole", "packet"))
 
     def test_random_packets(self):
         seed = random.randrange(2**32)
@@ -238,13 +242,13 @@ class TestHostEnduresPeers(HostTestCase):
         self.assertEqual(app.clients, 21)
 
     def test_wrong_secret_that_never_hangs_up(self):
-        with mock.patch.object(_host, "PEER_TIME", 0.2):
-            app = self.host(secret="longer than that")
-            peer = self.connect()
-            peer.sendall(b"short\0")
+        app = self.host(secret="longer than that")
+        peer = self.connect()
+        peer.sendall(b"short\0")
+        with self.peers_out_of_time(app, 6):
             self.assertEqual(read_to_end(peer), b"")
-            self.assertEqual(app.clients, 1)
-            self.assertTrue(app._listening)
+        self.assertEqual(app.clients, 1)
+        self.assertTrue(app._listening)
 
     def test_wrong_secret_with_an_endless_stream_is_reset(self):
         app = self.host(secret="right")

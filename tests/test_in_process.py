@@ -10,10 +10,10 @@ import socket
 import threading
 from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _host
+from Socket_Singleton import Socket_Singleton
 from Socket_Singleton._wire import ACK, MAX_PACKET
 
-from .support import PATIENCE, Collector, SingletonTestCase, free_port, wait_until
+from .support import PATIENCE, Collector, SingletonTestCase, free_port, read_to_end, wait_until
 
 
 class TestInProcess(SingletonTestCase):
@@ -548,12 +548,13 @@ class TestInProcess(SingletonTestCase):
             self.exchange(b"x" * (MAX_PACKET + 1))
 
     def test_verbose_packet_incomplete_at_its_deadline(self):
-        with mock.patch.object(_host, "PEER_TIME", 0.1):
-            app = self.singleton(verbose=True)
-            failed = f"Failed to decode data from client on port {self.port}"
-            with self.lines(f"{failed} (incomplete after 0.1 seconds)"):
-                self.connect().sendall(b"half a pack")
-            self.assertEqual((app.clients, app.arguments), (0, ()))
+        app = self.singleton(verbose=True)
+        peer = self.connect()
+        peer.sendall(b"half a pack")
+        failed = f"Failed to decode data from client on port {self.port}"
+        with self.lines(f"{failed} (incomplete after 5 seconds)"), self.peers_out_of_time(app, 11):
+            self.assertRaises(ConnectionError, read_to_end, peer)
+        self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_verbose_connection_failure(self):
         stdout = io.StringIO()

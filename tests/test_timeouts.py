@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import types
-from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _host
+from Socket_Singleton import Socket_Singleton
 from Socket_Singleton._wire import ACK
 
-from .support import PATIENCE, PROGRAMS, Collector, SingletonTestCase, wait_until
+from .support import PATIENCE, PROGRAMS, Collector, SingletonTestCase, host_clock_ahead, wait_until
 
 # Seconds that something may come late on a machine with all cores busy.
 SLACK = 2.0
@@ -92,16 +90,9 @@ class TestTimeouts(SingletonTestCase):
     def wait_for_release(self, app) -> None:
         wait_until(lambda: not app._listening, "the timeout releases")
 
-    @contextlib.contextmanager
-    def later(self):
-        """Have the host's clock be so far on that its timeout is over."""
-        clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + 2 * PATIENCE)
-        with mock.patch.object(_host, "time", clock):
-            yield
-
     def expire(self, app) -> None:
         """Have the timeout be over, which the host sees with the next event."""
-        with self.later():
+        with host_clock_ahead():
             with contextlib.suppress(ConnectionError):
                 self.connect()
             self.wait_for_release(app)
@@ -145,7 +136,7 @@ class TestTimeouts(SingletonTestCase):
         for _ in range(20):
             self.assertEqual(self.exchange(b"x\0"), ACK)
         late = 0
-        with self.later(), contextlib.suppress(ConnectionError):  # refused, or reset
+        with host_clock_ahead(), contextlib.suppress(ConnectionError):  # refused, or reset
             while app._listening:
                 late += bool(self.exchange(b"x\0"))
         self.wait_for_release(app)
