@@ -337,6 +337,13 @@ class TestDispatch(ParameterTestCase):
         shelf.run()
         self.assertEqual((self.observer.calls, late.calls), ([], [("one",), ("two",), ("three",)]))
 
+    def test_launch_that_is_dropped_just_before(self):
+        """The observer thread had chosen it; meanwhile more came, and there were too many."""
+        shelf = Shelf()
+        app = self.host(shelf)
+        self.assertTrue(app._delivery._deliver(bytearray(b"dropped"), app._delivery._packets))
+        self.assertEqual((shelf.calls, app.arguments), ([], ()))
+
     def test_release_before_it_runs(self):
         """It may never run, as in a loop that has ended: it is still owned, and readable."""
         shelf = Shelf()
