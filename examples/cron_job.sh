@@ -1,5 +1,6 @@
 #!/bin/sh
 # A job that must not overtake itself: while one run lasts, further ones end at once, and quietly.
+# If it is another program that has the port, they say so, and cron sends a mail.
 # In a crontab, say:
 #
 #     */5 * * * * /path/to/cron_job.sh rsync -a notes/ backup/
@@ -11,4 +12,4 @@ PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$(dirname "$0")/../src"
 export PYTHONPATH
 
 exec "${PYTHON:-python3}" -m Socket_Singleton run \
-    --port "${EXAMPLE_PORT:-14184}" --no-forward --exit-code 0 -- "$@"
+    --port "${EXAMPLE_PORT:-14184}" -- "$@"

@@ -344,11 +344,9 @@ class TestCommand(SingletonTestCase):
         )
 
     def test_status(self):
-        self.assertEqual(
-            self.call("status", status=1).lines, [f"127.0.0.1 port {self.port}: nobody is there"]
-        )
+        self.assertEqual(self.call("status", status=1).lines, [f"127.0.0.1 port {self.port}: nobody listens"])
         app = self.singleton()
-        self.assertEqual(self.call("status").lines, [f"127.0.0.1 port {self.port}: a host is there"])
+        self.assertEqual(self.call("status").lines, [f"127.0.0.1 port {self.port}: somebody listens"])
         self.assertEqual(app.clients, 0)
 
     def watch(self, **options) -> subprocess.Popen:
@@ -502,7 +500,8 @@ class TestCommand(SingletonTestCase):
             (("walk",), "walk"),
             (("run",), "command must follow"),
             (("run", "--"), "command must follow"),
-            (("run", "ls"), "ls"),
+            (("run", "ls"), "unrecognized arguments: ls, words go behind --: -- COMMAND"),
+            (("status", "x"), "unrecognized arguments: x ("),
             (("status", "--", "x"), "nothing may follow"),
             (("watch", "--", "x"), "nothing may follow"),
             (("watch", "--wait", "1"), "--wait"),

@@ -535,6 +535,26 @@ class TestInProcess(SingletonTestCase):
             self.second_launch("x")
             after.wait_for(("x",))
 
+    def test_secret_that_is_set_later(self):
+        app = self.singleton(port=0)
+        for secret, data, answer in (
+            (None, b"old\0word\0", ACK),
+            ("new", b"old\0word\0", b""),
+            ("new", b"new\0word\0", ACK),
+            (None, b"word\0", ACK),
+        ):
+            app.secret = secret
+            self.assertEqual((self.exchange(data, app.port), app.secret), (answer, secret))
+        self.assertEqual(app.arguments, (("old", "word"), ("word",), ("word",)))
+        with self.assertRaises(ValueError):
+            app.secret = "a\0b"
+        self.assertIsNone(app.secret)
+
+    def test_switches_are_shown_as_such(self):
+        app = self.singleton(client=1, strict=0, verbose="")
+        self.assertIn("client=True, strict=False,", repr(app))
+        self.assertIs(app.verbose, False)
+
     def test_verbose_wrong_secret(self):
         app = self.singleton(verbose=True, secret="right")
         with self.lines(f"Client verification failed on port {self.port}, ignoring connection"):

@@ -84,6 +84,16 @@ class TestOldAndNew(SingletonTestCase):
         self.assertIsNone(self.second_launch(client=False).delivered)
         self.assertEqual(host.lines, ["ready", "got foo b\u00e4r", "got bye"])
 
+    def test_our_long_launch_to_an_old_host(self):
+        """It reads 1024 bytes, delivers them, and resets the connection: as if nobody had the launch."""
+        host = self.old_host()
+        error = self.second_launch("x" * 5000)
+        self.assertIs(error.delivered, False)
+        self.assertRegex(str(error), "in use, but no instance could be reached")
+        cut = "got " + "x" * 1024
+        host.expect(cut)
+        self.assertLessEqual(host.lines.count(cut), 4, "it asks again, but not often")
+
     def test_our_launches_to_an_old_host_with_a_secret(self):
         host = self.old_host("secret")
         self.assertIsNone(self.second_launch("wrong", secret="other").delivered)

@@ -69,11 +69,11 @@ class TestReadme(SingletonTestCase):
     def test_the_shell_commands_work_together(self):
         block = re.search(r"^```sh\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE).group(1)
         block = block.replace("14180", str(self.port)).replace("14181", str(free_port()))
-        watch, status, send, run = [shlex.split(line)[1:] for line in block.splitlines()]
+        watch, status, send, run = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
         watching = self.start(*watch)
         wait_until(lambda: package.Socket_Singleton.is_running(port=self.port), "watch is the host")
         said = self.finish(self.start(*status)).out
-        self.assertEqual(said, f"127.0.0.1 port {self.port}: a host is there")
+        self.assertEqual(said, f"127.0.0.1 port {self.port}: somebody listens")
         self.assertEqual(self.finish(self.start(*send)).out, "")
         watching.expect('["open", "my file.txt"]')
         run[run.index("python")] = sys.executable

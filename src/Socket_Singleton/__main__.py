@@ -70,13 +70,13 @@ def send(words: list[str], **place: Any) -> int:
 
 
 def status(_: list[str], address: str, port: str, **__: Any) -> int:
-    """Say whether a host is there.
+    """Say whether somebody listens on the port.
 
-    The status is 0 if somebody listens on the port, 1 if not. No secret is
-    needed, and the host does not count it as a client.
+    The status is 0 if so, 1 if not. No secret is needed, and a host does not
+    count it as a client. Another program that listens there looks the same.
     """
     there = Socket_Singleton.is_running(address, port)
-    sys.stdout.write(f"{address} port {port}: {'a host is there' if there else 'nobody is there'}\n")
+    sys.stdout.write(f"{address} port {port}: {'somebody' if there else 'nobody'} listens\n")
     return int(not there)
 
 
@@ -86,7 +86,7 @@ def watch(_: list[str], **place: Any) -> int:
     A line is an array of strings, all of it ASCII; [] is a launch without
     arguments. It ends by SIGINT (status 130), by SIGTERM (143), and when nobody
     reads its output any more (141). If the port is taken, a line on stderr says
-    so, and the status is 1.
+    so, and the status is 1; another program there looks like another instance.
     """
     if sys.stdout is None:
         return _fail("stdout is closed")
@@ -248,9 +248,14 @@ def main(argv: list[str]) -> int:
     # argparse does not see what follows "--": its versions differ in what they do to a second one.
     split = argv.index("--") if "--" in argv else len(argv)
     options, words = argv[:split], argv[split + 1 :]
-    given = vars(_make_parser().parse_args(options, argparse.Namespace(address="127.0.0.1", port="1337")))
+    defaults = argparse.Namespace(address="127.0.0.1", port="1337")
+    found, unknown = _make_parser().parse_known_args(options, defaults)
+    given = vars(found)
     function, follows = given.pop("function"), given.pop("follows")
     parser: _Parser = given.pop("parser")
+    if unknown:
+        hint = f", words go behind --:{follows}" if follows else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if words and not follows:
         parser.error("nothing may follow --")
     if "COMMAND" in follows and not words:

@@ -43,6 +43,12 @@ WAIT_STEP = 0.03
 _FIRST_PAUSE = 0.001
 _LAST_PAUSE = 0.05
 
+# Bytes that a host of version 2.0.0 reads of a packet. A longer one it delivers
+# cut, and resets. That looks as if nobody had it, and each try is one more cut
+# delivery; so a long packet that was reset is tried again only so often (seconds).
+_OLD_READ = 1024
+_LONG_PAUSE = 0.5
+
 # Bytes of a foreign answer that are read, and shown.
 _GLIMPSE = 32
 
@@ -154,7 +160,7 @@ def send(endpoint: Endpoint, packet: bytes, deadline: float) -> None:
             raise ConnectionRefusedError(f"nobody listens at {where} ({seen})")
         if answer in (Answer.CLOSED, Answer.FOREIGN):
             raise ConnectionError(f"not confirmed by {where}: {seen}")
-        pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
+        pause = _next_pause(pause, answer, packet)
         if answer != Answer.RESET or time.monotonic() + pause >= deadline:
             raise TimeoutError(f"not confirmed in time by {where} ({seen})")
         time.sleep(pause)
@@ -183,10 +189,16 @@ def hand_over(
             return listener, answer, seen
         if not pause:
             report(seen)
-        pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
+        pause = _next_pause(pause, answer, packet)
         if time.monotonic() + pause >= deadline:
             return None, answer, seen
         time.sleep(pause)
+
+
+def _next_pause(last: float, answer: str, packet: bytes | None) -> float:
+    if answer == Answer.RESET and packet is not None and len(packet) > _OLD_READ:
+        return _LONG_PAUSE
+    return min(last * 2 or _FIRST_PAUSE, _LAST_PAUSE)
 
 
 def _resolve(host: str, port: int) -> tuple[int, Any]:

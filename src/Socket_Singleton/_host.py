@@ -76,18 +76,16 @@ class Host(_platform.ForkAware):
     those with a comment.
     """
 
-    def __init__(
-        self, listener: socket.socket, app: Socket_Singleton, delivery: Delivery, secret: bytes | None
-    ) -> None:
+    def __init__(self, listener: socket.socket, app: Socket_Singleton, delivery: Delivery) -> None:
         """Make a host of ``listener``, which is its own once `start` is called.
 
-        It counts the clients of ``app``, minds its thresholds, and closes by
-        itself after its ``timeout``; until then the program cannot end.
+        It asks for the secret of ``app``, counts its clients, minds its
+        thresholds, and closes by itself after its ``timeout``; until then the
+        program cannot end.
         """
         self._listener = listener
         self._app = app
         self._delivery = delivery
-        self._secret = secret
         self._end = time.monotonic() + app.timeout if app.timeout else None
         self._resume: float | None = None  # when to accept again, while that is paused
         # In the order of accept, which is the order of their deadlines.
@@ -224,7 +222,7 @@ class Host(_platform.ForkAware):
             self._admit(sock)
 
     def _admit(self, sock: socket.socket) -> None:
-        peer = _Peer(sock, time.monotonic() + PEER_TIME, self._secret)
+        peer = _Peer(sock, time.monotonic() + PEER_TIME, self._app._secret)
         self._peers[sock] = peer
         try:
             sock.setblocking(False)

@@ -97,8 +97,8 @@ class Socket_Singleton:
         address, port, timeout, client, strict, release_threshold, max_clients,
         verbose, secret, argv, notify_empty, dispatch, wait: as given, numbers
             as numbers. The host looks at ``release_threshold``,
-            ``max_clients``, ``verbose``, ``notify_empty`` and ``dispatch`` as
-            it runs.
+            ``max_clients``, ``verbose``, ``secret``, ``notify_empty`` and
+            ``dispatch`` as it runs; to set the others changes nothing.
     """
 
     def __init__(
@@ -121,13 +121,12 @@ class Socket_Singleton:
         self.address = address
         self.port = _port(port)
         self.timeout = _seconds("timeout", timeout)
-        self.client = client
-        self.strict = strict
+        self.client = bool(client)
+        self.strict = bool(strict)
         self.release_threshold = _count("release_threshold", release_threshold)
         self.max_clients = _count("max_clients", max_clients)
-        self.verbose = verbose
+        self.verbose = bool(verbose)
         self.secret = secret
-        self._secret = _encoded(secret)
         self.argv = None if argv is None else _words(argv)
         if self.argv is not None:
             encode(self.argv, self._secret)  # raises now what would be raised too late
@@ -200,7 +199,7 @@ class Socket_Singleton:
 
             self.port = listener.getsockname()[1]
             self._delivery = Delivery(self)
-            self._host = Host(listener, self, self._delivery, self._secret)
+            self._host = Host(listener, self, self._delivery)
         except BaseException:
             listener.close()
             raise
@@ -233,6 +232,16 @@ class Socket_Singleton:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+    @property
+    def secret(self) -> str | None:
+        """What clients must show; a new one holds for those that connect from then on."""
+        return self._shown_secret
+
+    @secret.setter
+    def secret(self, secret: str | None) -> None:
+        self._secret = _encoded(secret)  # for the wire; read by the I/O thread
+        self._shown_secret = secret
 
     @property
     def arguments(self) -> tuple[tuple[str, ...], ...]:
@@ -450,10 +459,13 @@ def _encoded(secret: str | None) -> bytes | None:
 
 def _whole(name: str, value: int | str) -> int:
     try:
-        return int(value)
+        whole = int(value)
     except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} must be a whole number, not {value!r}") from None
+    if isinstance(value, float) and whole != value:
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    return whole
 
 
 def _port(value: int | str) -> int:
@@ -477,6 +489,8 @@ def _seconds(name: str, value: float | str) -> float:
     except (TypeError, ValueError, OverflowError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} must be a number of seconds, not {value!r}") from None
+    if math.isnan(seconds):
+        raise ValueError(f"{name} must be a number of seconds, not {value!r}")
     if not 0 <= seconds < math.inf:
         also = "" if seconds < 0 else " and finite"
         raise ValueError(f"{name} must be greater than or equal to 0{also}")
