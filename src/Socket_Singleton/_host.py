@@ -42,8 +42,8 @@ _READS_PER_TURN = 4
 _PAUSE = 0.05
 
 # Seconds that the observer thread is left asleep while this one has more to do.
-# Awake it would fight this one for the interpreter, and a burst of launches take
-# half as long again.
+# Awake it would fight this one for the interpreter, and a burst of launches would
+# take half as long again.
 _HEAD_START = 0.002
 
 # Seconds, the longest that a selector is asked to wait: epoll overflows at 24 days.
