@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._host import Host
 
     Observer = Callable[..., object]
+    Number = TypeVar("Number", int, float)
     Self = TypeVar("Self", bound="Socket_Singleton")
 
 # Seconds that the interpreter's exit waits for observers to take what the host
@@ -457,15 +458,20 @@ def _encoded(secret: str | None) -> bytes | None:
     return encode_text("secret", secret) if secret not in (None, "") else None
 
 
-def _whole(name: str, value: int | str) -> int:
+def _number(kind: Callable[[Any], Number], name: str, value: object, what: str) -> Number:
+    """Return ``value`` as ``kind`` reads it; NaN is an error, and so is a fraction that gets lost."""
+    wrong: type[Exception] = ValueError
     try:
-        whole = int(value)
+        number = kind(value)
+        if number == number and (not isinstance(value, float) or number == value):
+            return number
     except (TypeError, ValueError, OverflowError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} must be a whole number, not {value!r}") from None
-    if isinstance(value, float) and whole != value:
-        raise ValueError(f"{name} must be a whole number, not {value!r}")
-    return whole
+        wrong = TypeError if isinstance(error, TypeError) else ValueError
+    raise wrong(f"{name} must be {what}, not {value!r}")
+
+
+def _whole(name: str, value: int | str) -> int:
+    return _number(int, name, value, "a whole number")
 
 
 def _port(value: int | str) -> int:
@@ -484,13 +490,7 @@ def _count(name: str, value: int | str) -> int:
 
 def _seconds(name: str, value: float | str) -> float:
     """Return ``value`` as seconds: an int where it is whole, which is how 2.0.0 shows it."""
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} must be a number of seconds, not {value!r}") from None
-    if math.isnan(seconds):
-        raise ValueError(f"{name} must be a number of seconds, not {value!r}")
+    seconds = _number(float, name, value, "a number of seconds")
     if not 0 <= seconds < math.inf:
         also = "" if seconds < 0 else " and finite"
         raise ValueError(f"{name} must be greater than or equal to 0{also}")
