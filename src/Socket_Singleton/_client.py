@@ -43,6 +43,10 @@ WAIT_STEP = 0.03
 _FIRST_PAUSE = 0.001
 _LAST_PAUSE = 0.05
 
+# Seconds that must be left for the answer to another try: a packet that is sent
+# later may be delivered though its launch has given up.
+_ANSWER_TIME = 0.2
+
 # Bytes that a host of version 2.0.0 reads of a packet. A longer one it delivers
 # cut, and resets. That looks as if nobody had it, and each try is one more cut
 # delivery; so a long packet that was reset is tried again only so often (seconds).
@@ -161,7 +165,7 @@ def send(endpoint: Endpoint, packet: bytes, deadline: float) -> None:
         if answer in (Answer.CLOSED, Answer.FOREIGN):
             raise ConnectionError(f"not confirmed by {where}: {seen}")
         pause = _next_pause(pause, answer, packet)
-        if answer != Answer.RESET or time.monotonic() + pause >= deadline:
+        if answer != Answer.RESET or time.monotonic() + pause + _ANSWER_TIME >= deadline:
             raise TimeoutError(f"not confirmed in time by {where} ({seen})")
         time.sleep(pause)
 
@@ -190,7 +194,7 @@ def hand_over(
         if not pause:
             report(seen)
         pause = _next_pause(pause, answer, packet)
-        if time.monotonic() + pause >= deadline:
+        if time.monotonic() + pause + _ANSWER_TIME >= deadline:
             return None, answer, seen
         time.sleep(pause)
 
