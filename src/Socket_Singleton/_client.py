@@ -50,9 +50,9 @@ _ANSWER_TIME = 0.5
 
 # Bytes that a host of version 2.0.0 reads of a packet. A longer one it delivers
 # cut, and resets. That looks as if nobody had it, and each try is one more cut
-# delivery; so a long packet that was reset is tried again only so often (seconds).
+# delivery; so the pauses after a long packet was reset begin at so many seconds.
 _OLD_READ = 1024
-_LONG_PAUSE = 0.5
+_LONG_PAUSE = 0.05
 
 # Bytes of a foreign answer that are read, and shown.
 _GLIMPSE = 32
@@ -202,7 +202,7 @@ def hand_over(
 
 def _next_pause(last: float, answer: str, packet: bytes | None) -> float:
     if answer == Answer.RESET and packet is not None and len(packet) > _OLD_READ:
-        return _LONG_PAUSE
+        return max(last * 2, _LONG_PAUSE)
     return min(last * 2 or _FIRST_PAUSE, _LAST_PAUSE)
 
 
