@@ -52,7 +52,7 @@ _ANSWER_TIME = 0.5
 # cut, and resets. That looks as if nobody had it, and each try is one more cut
 # delivery; so the pauses after a long packet was reset begin at so many seconds.
 _OLD_READ = 1024
-_LONG_PAUSE = 0.05
+_LONG_PAUSE = 0.02
 
 # Bytes of a foreign answer that are read, and shown.
 _GLIMPSE = 32
