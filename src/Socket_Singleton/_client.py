@@ -48,12 +48,6 @@ _LAST_PAUSE = 0.05
 # a millisecond, that of a host which is just starting on a busy machine far more.
 _ANSWER_TIME = 0.5
 
-# Bytes that a host of version 2.0.0 reads of a packet. A longer one it delivers
-# cut, and resets. That looks as if nobody had it, and each try is one more cut
-# delivery; so the pauses after a long packet was reset begin at so many seconds.
-_OLD_READ = 1024
-_LONG_PAUSE = 0.02
-
 # Bytes of a foreign answer that are read, and shown.
 _GLIMPSE = 32
 
@@ -165,7 +159,7 @@ def send(endpoint: Endpoint, packet: bytes, deadline: float) -> None:
             raise ConnectionRefusedError(f"nobody listens at {where} ({seen})")
         if answer in (Answer.CLOSED, Answer.FOREIGN):
             raise ConnectionError(f"not confirmed by {where}: {seen}")
-        pause = _next_pause(pause, answer, packet)
+        pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
         if answer != Answer.RESET or time.monotonic() + pause + _ANSWER_TIME >= deadline:
             raise TimeoutError(f"not confirmed in time by {where} ({seen})")
         time.sleep(pause)
@@ -194,16 +188,10 @@ def hand_over(
             return listener, answer, seen
         if not pause:
             report(seen)
-        pause = _next_pause(pause, answer, packet)
+        pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
         if time.monotonic() + pause + _ANSWER_TIME >= deadline:
             return None, answer, seen
         time.sleep(pause)
-
-
-def _next_pause(last: float, answer: str, packet: bytes | None) -> float:
-    if answer == Answer.RESET and packet is not None and len(packet) > _OLD_READ:
-        return max(last * 2, _LONG_PAUSE)
-    return min(last * 2 or _FIRST_PAUSE, _LAST_PAUSE)
 
 
 def _resolve(host: str, port: int) -> tuple[int, Any]:
