@@ -234,9 +234,29 @@ with socket.socket() as sock:
             observer(split(packet))
 
 
-class FileLock(Subject):
-    name = "filelock"
+class LockFile(Subject):
+    """A library whose lock is an object with `acquire` and `release`; it hands nothing over."""
+
     hands_over = on_port = False
+    _taken: type[Exception]  # what `acquire` raises
+
+    def make(self):
+        """Return a lock that is not taken yet, and does not wait."""
+        raise NotImplementedError
+
+    def take(self) -> None:
+        self._lock = self.make()
+        try:
+            self._lock.acquire()
+        except self._taken as error:
+            raise Taken from error
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class FileLock(LockFile):
+    name = "filelock"
     IMPORT = "import filelock"
     TAKE = "lock = filelock.FileLock({path!r})\nlock.acquire(timeout=0)"
     LAUNCH = "try:\n    filelock.FileLock({path!r}).acquire(timeout=0)\nexcept filelock.Timeout:\n    pass"
@@ -245,22 +265,14 @@ class FileLock(Subject):
         super().__init__(place)
         import filelock
 
-        self._module = filelock
+        self._class, self._taken = filelock.FileLock, filelock.Timeout
 
-    def take(self) -> None:
-        self._lock = self._module.FileLock(self.place.path)
-        try:
-            self._lock.acquire(timeout=0)
-        except self._module.Timeout as error:
-            raise Taken from error
-
-    def release(self) -> None:
-        self._lock.release()
+    def make(self):
+        return self._class(self.place.path, timeout=0)
 
 
-class PortaLocker(Subject):
+class PortaLocker(LockFile):
     name = "portalocker"
-    hands_over = on_port = False
     IMPORT = "import portalocker"
     TAKE = "lock = portalocker.Lock({path!r}, timeout=0, fail_when_locked=True)\nlock.acquire()"
     LAUNCH = """\
@@ -273,17 +285,10 @@ except portalocker.LockException:
         super().__init__(place)
         import portalocker
 
-        self._module = portalocker
+        self._class, self._taken = portalocker.Lock, portalocker.LockException
 
-    def take(self) -> None:
-        self._lock = self._module.Lock(self.place.path, timeout=0, fail_when_locked=True)
-        try:
-            self._lock.acquire()
-        except self._module.LockException as error:
-            raise Taken from error
-
-    def release(self) -> None:
-        self._lock.release()
+    def make(self):
+        return self._class(self.place.path, timeout=0, fail_when_locked=True)
 
 
 class Tendo(Subject):
