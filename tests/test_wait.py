@@ -31,14 +31,15 @@ class Claims:
         self.times: list[float] = []
 
     def __enter__(self):
-        real = _client.Endpoint.claim
+        real = socket.socket.bind
 
-        def claim(endpoint):
-            listener = real(endpoint)
-            self.times.append(time.monotonic())
-            return listener
+        def bind(sock, name):
+            try:
+                real(sock, name)
+            finally:
+                self.times.append(time.monotonic())
 
-        self._patch = mock.patch.object(_client.Endpoint, "claim", claim)
+        self._patch = mock.patch.object(socket.socket, "bind", bind)
         self._patch.start()
         return self
 

@@ -153,17 +153,7 @@ class Socket_Singleton:
 
         if not _platform.is_worker_importing_main():
             endpoint = Endpoint(address, self.port)
-            self._serve(self._claim(endpoint) or self._hand_over(endpoint))
-
-    def _claim(self, endpoint: Endpoint) -> socket.socket | None:
-        """Return the listener as soon as the port is to be had; None if it is not within ``wait``."""
-        listener = endpoint.claim()
-        until, left = time.monotonic() + self.wait, self.wait
-        while listener is None and left > 0:
-            time.sleep(min(_client.WAIT_STEP, left))
-            listener = endpoint.claim()
-            left = until - time.monotonic()
-        return listener
+            self._serve(endpoint.claim(self.wait) or self._hand_over(endpoint))
 
     def _hand_over(self, endpoint: Endpoint) -> socket.socket:
         """End this launch, with its arguments at the host; or return the listener, if that went."""

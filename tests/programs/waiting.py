@@ -12,13 +12,14 @@ releases.
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 
 from saying import say
 
-from Socket_Singleton import MultipleSingletonsError, Socket_Singleton, _client
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 PORT, SECONDS = int(sys.argv[1]), float(sys.argv[2])
 
@@ -27,12 +28,15 @@ def count_open():
     return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
 
 
-def watched_claim(endpoint):
-    listener = claim(endpoint)
-    if not claims:
-        say("free" if listener else "waiting")
-    claims.append((time.monotonic(), time.process_time()))
-    return listener
+def watched_bind(sock, name):
+    try:
+        bind(sock, name)
+    except OSError:
+        if not claims:
+            say("waiting")
+        raise
+    finally:
+        claims.append((time.monotonic(), time.process_time()))
 
 
 def least_share():
@@ -45,8 +49,8 @@ def least_share():
 
 
 claims = []  # when each ended, by the clock and in processor time
-claim = _client.Endpoint.claim
-_client.Endpoint.claim = watched_claim
+bind = socket.socket.bind
+socket.socket.bind = watched_bind
 # A shell's background jobs begin with Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 before, interrupted = count_open(), False
