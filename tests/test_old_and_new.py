@@ -6,10 +6,15 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from .support import PROGRAMS, Collector, SingletonTestCase
+from Socket_Singleton import Socket_Singleton, _client, _host
+from Socket_Singleton._wire import encode
+
+from .support import PATIENCE, PROGRAMS, Collector, SingletonTestCase
 
 
 class TestOldAndNew(SingletonTestCase):
@@ -87,11 +92,49 @@ class TestOldAndNew(SingletonTestCase):
     def test_our_long_launch_to_an_old_host(self):
         """It reads 1024 bytes, delivers them, and resets the connection: as if nobody had the launch."""
         host = self.old_host()
-        error = self.second_launch("x" * 5000)
-        self.assertIs(error.delivered, False)
-        self.assertRegex(str(error), "in use, but no instance could be reached")
-        cut = "got " + "x" * 1024
-        host.expect(cut)
+        for letter in "ab":
+            begun = time.monotonic()
+            error = self.second_launch(letter * 5000)
+            self.assertLess(time.monotonic() - begun, _client.HAND_OVER_TIME - _client._ANSWER_TIME)
+            self.assertIs(error.delivered, False)
+            self.assertIn("it is of version 2.0.0, which takes 1024 bytes of a launch", str(error))
+        with self.assertRaisesRegex(ConnectionError, "version 2.0.0, which takes 1024 bytes"):
+            Socket_Singleton.send(["c" * 5000], port=self.port)
+        self.second_launch("bye")
+        host.expect("got bye")
+        # Each was cut, and none came twice.
+        self.assertEqual(
+            host.lines, ["ready", *(f"got {letter * 1024}" for letter in "abc"), "got bye"], host.describe()
+        )
+
+    def test_our_host_is_not_taken_for_an_old_one(self):
+        """A long launch that it resets is tried again, and the look at it counts as nothing."""
+        app, observer = self.singleton(notify_empty=True), Collector()
+        app.trace(observer)
+        endpoint = _client.Endpoint("127.0.0.1", self.port)
+        exchange, look = endpoint._exchange, endpoint._ends_after_a_byte
+        tries, looks = [], []
+        # Of incomplete packets together: each long launch goes at once.
+        limit = mock.patch.object(_host, "MAX_BUFFERED", 100)
+
+        def count_tries(*args):
+            tries.append(exchange(*args))
+            if len(tries) == 2:
+                limit.stop()
+            return tries[-1]
+
+        def count_looks():
+            looks.append(look())
+            return looks[-1]
+
+        limit.start()
+        with mock.patch.multiple(endpoint, _exchange=count_tries, _ends_after_a_byte=count_looks):
+            _client.send(endpoint, encode(["x" * 5000]), time.monotonic() + PATIENCE)
+        answers = [answer for answer, _ in tries]
+        self.assertEqual(answers, [_client.Answer.RESET, _client.Answer.RESET, _client.Answer.OWNED])
+        self.assertEqual(looks, [False])  # once: it takes its time
+        observer.wait_for(("x" * 5000,))
+        self.assertEqual(app.clients, 1)
 
     def test_our_launches_to_an_old_host_with_a_secret(self):
         host = self.old_host("secret")

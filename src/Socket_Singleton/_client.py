@@ -8,6 +8,8 @@ orderly end, no byte        2.0.0 took it, or our host      claims once more, th
                             ignored it                      ends
 refused, reset, met itself  nobody owns it                  claims, asks again, until
                                                             the deadline
+the same to a long packet,  2.0.0 took what it reads of     ends, told
+and an end after one byte   it, and would each time
 other bytes                 not a Socket_Singleton          ends, told
 silence after sending       it hangs, or is another         ends, told; never sends
                             program                         again
@@ -48,6 +50,13 @@ _LAST_PAUSE = 0.05
 # a millisecond, that of a host which is just starting on a busy machine far more.
 _ANSWER_TIME = 0.5
 
+# Bytes that a host of 2.0.0 reads of a launch; with more, its end is a reset.
+_OLD_READ = 1024
+
+# Seconds in which such a host would end a connection after one byte. Ours waits
+# for more and would use them up, so this is short.
+_OLD_TIME = 0.2
+
 # Bytes of a foreign answer that are read, and shown.
 _GLIMPSE = 32
 
@@ -61,6 +70,7 @@ class Answer:
     REFUSED = "refused"
     RESET = "reset"
     UNREACHED = "unreached"  # it listens, but its backlog is full
+    CUT = "cut"  # 2.0.0, and the packet was too long for it
     FOREIGN = "foreign"
     SILENT = "silent"
     FOUND = "found"  # somebody listens, and was not asked for more
@@ -83,6 +93,7 @@ class Endpoint:
         # Nobody can be reached at a wildcard; its host also listens on loopback.
         loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(self.name[0]), self.name[0])
         self._reach = (loopback, *self.name[1:])
+        self._looked = False  # whether it is of 2.0.0, which is done once
 
     def claim(self, wait: float = 0.0) -> socket.socket | None:
         """Return a socket that listens here; None if the port is still taken after ``wait`` seconds.
@@ -126,6 +137,14 @@ class Endpoint:
 
         With ``packet=None``, only find out whether somebody listens.
         """
+        answer, seen = self._exchange(packet, deadline)
+        if answer == Answer.RESET and packet and len(packet) > _OLD_READ and not self._looked:
+            self._looked = True
+            if self._ends_after_a_byte():
+                return Answer.CUT, f"it is of version 2.0.0, which takes {_OLD_READ} bytes of a launch"
+        return answer, seen
+
+    def _exchange(self, packet: bytes | None, deadline: float) -> tuple[str, str]:
         sent = False
         with socket.socket(self.family, socket.SOCK_STREAM) as sock:
             try:
@@ -162,6 +181,18 @@ class Endpoint:
             return Answer.OWNED, ""
         return Answer.FOREIGN, f"it answers {reply!r} and is not a Socket_Singleton"
 
+    def _ends_after_a_byte(self) -> bool:
+        """Whether a NUL is answered by an orderly end: to 2.0.0 it is a whole launch, without words."""
+        with socket.socket(self.family, socket.SOCK_STREAM) as sock:
+            try:
+                sock.settimeout(_OLD_TIME)
+                sock.connect(self._reach)
+                _platform.close_resets(sock)  # to our host it then was no launch
+                sock.sendall(b"\0")
+                return not sock.recv(1)
+            except OSError:
+                return False
+
 
 def send(endpoint: Endpoint, packet: bytes, deadline: float) -> None:
     """Return when a host owns ``packet``; the errors are those of `Socket_Singleton.send`."""
@@ -173,7 +204,7 @@ def send(endpoint: Endpoint, packet: bytes, deadline: float) -> None:
         where = f"{endpoint.address} port {endpoint.port}"
         if answer == Answer.REFUSED:
             raise ConnectionRefusedError(f"nobody listens at {where} ({seen})")
-        if answer in (Answer.CLOSED, Answer.FOREIGN):
+        if answer in (Answer.CLOSED, Answer.CUT, Answer.FOREIGN):
             raise ConnectionError(f"not confirmed by {where}: {seen}")
         pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
         if answer != Answer.RESET or time.monotonic() + pause + _ANSWER_TIME >= deadline:
@@ -197,7 +228,7 @@ def hand_over(
     pause = 0.0
     while True:
         answer, seen = endpoint.ask(packet, deadline)
-        if answer in (Answer.OWNED, Answer.FOREIGN, Answer.SILENT, Answer.FOUND):
+        if answer in (Answer.OWNED, Answer.CUT, Answer.FOREIGN, Answer.SILENT, Answer.FOUND):
             return None, answer, seen
         listener = endpoint.claim()
         if listener is not None or answer == Answer.CLOSED:
