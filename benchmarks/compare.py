@@ -16,9 +16,9 @@ The subjects (subjects.py has an adapter for each):
 - multiprocessing.connection: Listener and Client with an authkey, on a local socket.
 - QLocalServer: that of PySide6, without a window.
 
-A round goes through a measurement's subjects one after the other, and the next round
-through the same in another order, so that what the machine does meanwhile
-hits all of them. A figure is the median over the rounds, with the lowest and the highest.
+A measurement takes its subjects turn about, each time in another order, drawn by lot, so
+that what the machine does meanwhile, and what the one before left in the caches, hits
+all of them. A figure is the median over the rounds, with the lowest and the highest.
 Beside it: how many times the figure of 2.0.0 it is, and of the floor.
 
 How each thing is measured:
@@ -69,6 +69,7 @@ import json
 import os
 import platform
 import queue
+import random
 import shutil
 import signal
 import statistics
@@ -801,9 +802,7 @@ class Runner:
         subjects = [subject for subject in SUBJECTS if subject not in self._absent]
         for number in range(measurement.rounds):
             say(f"{measurement.number}. {measurement.title}: round {number + 1} of {measurement.rounds}")
-            start = number % len(subjects)
-            order = subjects[start:] + subjects[:start]
-            self._round(measurement, order[:: -1 if number % 2 else 1])
+            self._round(measurement, subjects)
             # Who could not do any of it once is not asked again.
             subjects = [
                 s for s in subjects if any((s, m.key) in self.figures.values for m in measurement.metrics)
@@ -811,15 +810,16 @@ class Runner:
             if not subjects:
                 return
 
-    def _round(self, measurement: Measurement, order: list[str]) -> None:
+    def _round(self, measurement: Measurement, subjects: list[str]) -> None:
         figures: dict[tuple[str, str], list[float]] = {}
         settings: dict[str, Any] = {}
         with contextlib.ExitStack() as stack:
-            for subject in order:
+            for subject in subjects:
                 with self._judged(measurement, subject):
                     settings[subject] = stack.enter_context(measurement.setting(self._bench, subject))
             for _ in range(measurement.steps):
-                for subject in list(settings):
+                # In no fixed order: who always comes after a large one finds the caches cold.
+                for subject in random.sample(list(settings), len(settings)):
                     done = False
                     with self._judged(measurement, subject):
                         step = measurement.step(self._bench, subject, settings[subject])
