@@ -308,6 +308,12 @@ class TestCommand(SingletonTestCase):
             self.assert_told(self.call("run", "--", "echo", "no", status=1), "220 hello")
             thread.join(PATIENCE)
 
+    def test_run_where_nobody_accepts(self):
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", self.port))
+            for options in ([], ["--no-forward", "--exit-code", "0"]):
+                self.assert_told(self.call("run", *options, "--", "echo", "no", status=1), str(self.port))
+
     def test_run_waits(self):
         first = self.begin("run", "--", *HOLD, ready="up")
         began = time.monotonic()
@@ -466,7 +472,7 @@ class TestCommand(SingletonTestCase):
         self.singleton(secret="hush").trace(observer)
         for env in ({}, {SECRET: "wrong"}):
             self.assert_told(self.call("send", "--", "x", status=1, env=env), "not confirmed")
-            self.assert_told(self.call("run", "--", "x", status=1, env=env), "not handed over")
+            self.assert_told(self.call("run", "--", "x", status=1, env=env), "not confirmed")
             self.call("status", env=env)
         self.call("send", "--", "sent", env={SECRET: "hush"})
         self.call("run", "--exit-code", "5", "--", "ran", status=5, env={SECRET: "hush"})

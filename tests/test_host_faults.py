@@ -126,6 +126,24 @@ class TestHostEnduresPeers(HostTestCase):
         self.assert_serves(app)
         self.assertEqual(self.observer.calls, [])
 
+    def test_what_came_before_the_host_looked_is_not_cut(self):
+        """It stood still beyond the deadline, with more in the system's buffer than it reads at a time."""
+        arrived, accept = threading.Event(), _host.Host._accept
+
+        def accept_late(host):
+            arrived.wait(PATIENCE)
+            accept(host)
+
+        limits = mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4, _READS_PER_TURN=1)
+        with limits, mock.patch.object(_host.Host, "_accept", accept_late):
+            self.host()
+            peer = self.connect()
+            peer.sendall(b"one\0two\0three\0")
+            peer.shutdown(socket.SHUT_WR)
+            arrived.set()
+            self.assertEqual(read_to_end(peer), ACK)
+        self.observer.wait_for(("one", "two", "three"))
+
     def test_deadline_is_from_accept_and_not_from_the_last_byte(self):
         with mock.patch.object(_host, "PEER_TIME", 0.5):
             self.host()

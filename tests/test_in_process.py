@@ -389,6 +389,43 @@ class TestInProcess(SingletonTestCase):
         self.assertFalse(app._delivery._thread.is_alive())
         self.assertEqual(after.calls, [], "an observer was called after the release")
 
+    def test_release_from_a_signal_handler_that_interrupted_release(self):
+        """At the same time, in the same thread, while a lock is held."""
+        app = self.singleton()
+        wake = app._host._wake
+
+        def interrupted():
+            wake()
+            app._host._wake = wake
+            app.release()
+
+        app._host._wake = interrupted
+        app.release()
+        self.singleton(strict=False).release()
+
+    def test_release_from_a_signal_handler_that_interrupted_trace(self):
+        app, begun, go_on = self.singleton(), threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def observer(_):
+            begun.set()
+            go_on.wait(PATIENCE)
+
+        app.trace(observer)
+        Socket_Singleton.send(["word"], port=self.port)
+        begun.wait(PATIENCE)  # so the observer thread takes no news
+        news = app._delivery._news
+
+        def interrupted():
+            app._delivery._news = news
+            app.release()
+            return True
+
+        app._delivery._news = mock.Mock(wraps=news, locked=interrupted)
+        app.trace(len)
+        self.assertFalse(news.locked())
+        self.singleton(strict=False).release()
+
     def test_release_from_many_threads_at_once(self):
         for _ in range(20):
             app, barrier, failed = self.singleton(), threading.Barrier(8), []

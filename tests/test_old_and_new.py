@@ -97,8 +97,8 @@ class TestOldAndNew(SingletonTestCase):
             error = self.second_launch(letter * 5000)
             self.assertLess(time.monotonic() - begun, _client.HAND_OVER_TIME - _client._ANSWER_TIME)
             self.assertIs(error.delivered, False)
-            self.assertIn("it is of version 2.0.0, which takes 1024 bytes of a launch", str(error))
-        with self.assertRaisesRegex(ConnectionError, "version 2.0.0, which takes 1024 bytes"):
+            self.assertIn("it is of version 2.0.0, which took the first 1024 bytes", str(error))
+        with self.assertRaisesRegex(ConnectionError, "version 2.0.0, which took the first 1024 bytes"):
             Socket_Singleton.send(["c" * 5000], port=self.port)
         self.second_launch("bye")
         host.expect("got bye")
@@ -123,8 +123,8 @@ class TestOldAndNew(SingletonTestCase):
                 limit.stop()
             return tries[-1]
 
-        def count_looks():
-            looks.append(look())
+        def count_looks(deadline):
+            looks.append(look(deadline))
             return looks[-1]
 
         limit.start()

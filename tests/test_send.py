@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+import types
 import unittest
 from unittest import mock
 
@@ -343,12 +344,20 @@ class TestSend(BesideTestCase):
     def test_server_that_resets(self):
         """Nobody owns it, and somebody may soon: asked again as long as there is time for an answer."""
         packets = self.server(close_resets)
-        for timeout, again in ((2, True), (_client._ANSWER_TIME, False)):
+        for timeout in (2, 0.4):
             packets.clear()
-            with self.assertRaises((TimeoutError, ConnectionError)) as caught:
+            begun = time.monotonic()
+            with self.assertRaises(TimeoutError) as caught:
                 self.send("word", timeout=timeout)
+            self.assertLess(time.monotonic() - begun, timeout)
             self.assertIn(str(self.port), str(caught.exception))
-            self.assertIs(len(packets) > 1, again)
+            self.assertGreater(len(packets), 1)
+
+    def test_time_for_an_answer_is_left(self):
+        """Half a second, or a quarter of little time."""
+        with mock.patch.object(_client, "time", types.SimpleNamespace(monotonic=lambda: 100.0)):
+            for timeout, left in ((2, 0.5), (60, 0.5), (0.4, 0.1)):
+                self.assertAlmostEqual(_client._last_try(100 + timeout), 100 + timeout - left)
 
     # -- another answer --
 

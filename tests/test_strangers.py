@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import threading
 import time
 import unittest
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from unittest import mock
 
 from Socket_Singleton import Socket_Singleton, _client
 from Socket_Singleton._wire import ACK
@@ -145,6 +147,20 @@ class TestStrangers(StrangerTestCase):
         with sockets_bound_to(self.port):
             met = endpoint.ask(b"word\0", time.monotonic() + PATIENCE)
         self.assertEqual(met, (_client.Answer.REFUSED, "the connection met itself"))
+        # It has left nothing behind that would keep the port.
+        self.singleton(strict=False).release()
+
+    def test_what_fails_after_the_packet_was_sent_is_no_reason_to_send_it_again(self):
+        class Failing(socket.socket):
+            def recv(self, *_):
+                raise OSError(errno.EIO, "it failed")
+
+        listener = self.listener()
+        with mock.patch.object(_client.socket, "socket", Failing):
+            error = self.second_launch("word")
+        self.assertIs(error.delivered, False)
+        self.assertIn("it failed", str(error))
+        self.assert_sent_once(listener, b"word\0")
 
 
 class _Writer:

@@ -38,6 +38,26 @@ class TestThresholds(SingletonTestCase):
         self.assertFalse(app._listening)
         self.assertEqual(app.clients, 3)
 
+    def test_counts_that_are_set_later(self):
+        app = self.host()
+        for name in ("release_threshold", "max_clients"):
+            with self.subTest(name=name):
+                for bad, error in (
+                    ("many", ValueError),
+                    (-1, ValueError),
+                    (1.5, ValueError),
+                    (None, TypeError),
+                ):
+                    with self.assertRaisesRegex(error, name):
+                        setattr(app, name, bad)
+                self.assertEqual(getattr(app, name), 0)
+        app.max_clients = "1"
+        self.assertIn("max_clients=1,", repr(app))
+        self.assertEqual([self.launch("a"), self.launch("b")], [True, None])
+        app.release_threshold = 3
+        # The third is ignored, and finds the port free when it claims once more.
+        self.assertEqual(self.launch("c"), "host")
+
     def test_real_launches(self):
         app = self.host(release_threshold=2)
         for word in ("a", "b"):

@@ -39,13 +39,16 @@ def run(words: list[str], wait: float, forward: bool, exit_code: int | None, **p
 
     If the port is taken, COMMAND is not run: its words are handed to the host.
     Another "run" discards them; "watch" and applications get them. If nobody
-    confirms that, a line on stderr says so, and the status is 1.
+    confirms that (with --no-forward: if nobody accepts connections there), a
+    line on stderr says so, and the status is 1.
     """
     try:
         app = Socket_Singleton(**place, argv=words, client=forward, wait=wait, strict=False)
     except MultipleSingletonsError as error:
-        if forward and not error.delivered:
-            return _fail(f"not handed over: {error}" if error.delivered is None else str(error))
+        if error.delivered is False:
+            return _fail(str(error))
+        if forward and error.delivered is None:
+            return _fail(f"not confirmed: {error}")
         return exit_code if exit_code is not None else int(not forward)
     with app:
         app.trace(len)  # takes launches and does nothing with them: they do not pile up

@@ -45,17 +45,18 @@ _WAIT_STEP = 0.04
 _FIRST_PAUSE = 0.001
 _LAST_PAUSE = 0.05
 
-# Seconds that must be left for the answer to another try: a packet that is sent
-# later may be delivered though its launch has given up. An answer takes well under
-# a millisecond, that of a host which is just starting on a busy machine far more.
+# Seconds that must be left for the answer to another try, or a quarter of the whole
+# time if that is less: a packet that is sent later may be delivered though its launch
+# has given up. An answer takes well under a millisecond, that of a host which is just
+# starting on a busy machine far more.
 _ANSWER_TIME = 0.5
 
 # Bytes that a host of 2.0.0 reads of a launch; with more, its end is a reset.
 _OLD_READ = 1024
 
-# Seconds in which such a host would end a connection after one byte. Ours waits
-# for more and would use them up, so this is short.
-_OLD_TIME = 0.2
+# Seconds in which such a host would end a connection after one byte, if it is not
+# busy with an observer. Ours waits for more, and uses them up.
+_OLD_TIME = 0.5
 
 # Bytes of a foreign answer that are read, and shown.
 _GLIMPSE = 32
@@ -140,8 +141,8 @@ class Endpoint:
         answer, seen = self._exchange(packet, deadline)
         if answer == Answer.RESET and packet and len(packet) > _OLD_READ and not self._looked:
             self._looked = True
-            if self._ends_after_a_byte():
-                return Answer.CUT, f"it is of version 2.0.0, which takes {_OLD_READ} bytes of a launch"
+            if self._ends_after_a_byte(deadline):
+                return Answer.CUT, f"it is of version 2.0.0, which took the first {_OLD_READ} bytes"
         return answer, seen
 
     def _exchange(self, packet: bytes | None, deadline: float) -> tuple[str, str]:
@@ -153,6 +154,8 @@ class Endpoint:
                 # On an ephemeral port nobody listens on, a connection can get
                 # that very port as its own end.
                 if sock.getsockname() == sock.getpeername():
+                    # An orderly end of such a one keeps the port from everybody for a minute.
+                    _platform.close_resets(sock)
                     return Answer.REFUSED, "the connection met itself"
                 if packet is None:
                     return Answer.FOUND, ""
@@ -161,8 +164,9 @@ class Endpoint:
                 _platform.close_resets(sock)
                 sock.settimeout(_left(deadline))
                 sock.sendall(packet)
-                sock.shutdown(socket.SHUT_WR)
+                # Before the shutdown: macOS takes no option once both sides have ended.
                 _platform.close_ends(sock)
+                sock.shutdown(socket.SHUT_WR)
                 sent = True
                 sock.settimeout(_left(deadline))
                 reply = sock.recv(_GLIMPSE)
@@ -173,19 +177,19 @@ class Endpoint:
             except socket.timeout:
                 return (Answer.SILENT if sent else Answer.UNREACHED), "no answer in time"
             except OSError as error:
-                # No local port, no route ...: nothing was owned, and it may pass.
-                return Answer.RESET, str(error)
+                # No local port, no route ...: it may pass, and nothing was owned unless all was sent.
+                return (Answer.SILENT if sent else Answer.RESET), str(error)
         if not reply:
             return Answer.CLOSED, "it is of version 2.0.0, or ignores this launch"
         if reply.startswith(ACK):
             return Answer.OWNED, ""
         return Answer.FOREIGN, f"it answers {reply!r} and is not a Socket_Singleton"
 
-    def _ends_after_a_byte(self) -> bool:
+    def _ends_after_a_byte(self, deadline: float) -> bool:
         """Whether a NUL is answered by an orderly end: to 2.0.0 it is a whole launch, without words."""
         with socket.socket(self.family, socket.SOCK_STREAM) as sock:
             try:
-                sock.settimeout(_OLD_TIME)
+                sock.settimeout(min(_OLD_TIME, _left(deadline)))
                 sock.connect(self._reach)
                 _platform.close_resets(sock)  # to our host it then was no launch
                 sock.sendall(b"\0")
@@ -196,7 +200,7 @@ class Endpoint:
 
 def send(endpoint: Endpoint, packet: bytes, deadline: float) -> None:
     """Return when a host owns ``packet``; the errors are those of `Socket_Singleton.send`."""
-    pause = 0.0
+    pause, last = 0.0, _last_try(deadline)
     while True:
         answer, seen = endpoint.ask(packet, deadline)
         if answer == Answer.OWNED:
@@ -207,7 +211,7 @@ def send(endpoint: Endpoint, packet: bytes, deadline: float) -> None:
         if answer in (Answer.CLOSED, Answer.CUT, Answer.FOREIGN):
             raise ConnectionError(f"not confirmed by {where}: {seen}")
         pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
-        if answer != Answer.RESET or time.monotonic() + pause + _ANSWER_TIME >= deadline:
+        if answer != Answer.RESET or time.monotonic() + pause >= last:
             raise TimeoutError(f"not confirmed in time by {where} ({seen})")
         time.sleep(pause)
 
@@ -225,7 +229,7 @@ def hand_over(
         The listener if the port came free, and this launch is the host; else
         None; and the last answer with the words for it.
     """
-    pause = 0.0
+    pause, last = 0.0, _last_try(deadline)
     while True:
         answer, seen = endpoint.ask(packet, deadline)
         if answer in (Answer.OWNED, Answer.CUT, Answer.FOREIGN, Answer.SILENT, Answer.FOUND):
@@ -236,7 +240,7 @@ def hand_over(
         if not pause:
             report(seen)
         pause = min(pause * 2 or _FIRST_PAUSE, _LAST_PAUSE)
-        if time.monotonic() + pause + _ANSWER_TIME >= deadline:
+        if time.monotonic() + pause >= last:
             return None, answer, seen
         time.sleep(pause)
 
@@ -255,6 +259,11 @@ def _resolve(host: str, port: int) -> tuple[int, Any]:
     # Whatever order the resolver gives; IPv4 first, because 2.0.0 knows no other.
     found.sort(key=lambda info: (info[0] != socket.AF_INET, info[4]))
     return found[0][0], found[0][4]
+
+
+def _last_try(deadline: float) -> float:
+    """Return until when a try may begin."""
+    return deadline - min(_ANSWER_TIME, _left(deadline) / 4)
 
 
 def _left(deadline: float) -> float:

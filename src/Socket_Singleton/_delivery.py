@@ -97,7 +97,10 @@ class Delivery:
             if self._thread is None:
                 self._start()
             elif self._news.locked():
-                self._news.release()
+                try:
+                    self._news.release()
+                except RuntimeError:
+                    pass  # a signal handler was here, and has done it
 
     def stop(self) -> None:
         """End the thread, after the call that it is in; what still waits goes on waiting."""

@@ -95,12 +95,13 @@ class Host(_platform.ForkAware):
         self._owned: list[tuple[socket.socket, bytearray]] = []
         # When to have told launches delivered, at the latest; None when all are.
         self._hand_out_by: float | None = None
-        # Guards `_closing` and the life of `_waker`: set and used by any thread
-        # in `close`, closed by the I/O thread. Reentrant for signal handlers.
-        self._lock = threading.RLock()
+        # Set by any thread, and never unset: one step.
         self._closing = False
-        # For one `join` at a time: PyPy's cannot be called by two threads at once.
-        self._joining = threading.RLock()
+        # Guards `_waker`, which `close` uses and then closes, and the `join`:
+        # PyPy's cannot be called by two threads at once. The I/O thread never
+        # takes it, so it can be held while that one ends. Reentrant for signal
+        # handlers.
+        self._lock = threading.RLock()
         self._forked = False  # set once, in a forked child; read by its threads
         self._selector = selectors.DefaultSelector()
         try:
@@ -120,6 +121,7 @@ class Host(_platform.ForkAware):
             self._thread.start()
         except BaseException:
             self._shut()
+            self._waker.close()
             raise
 
     # -- any thread --
@@ -137,20 +139,27 @@ class Host(_platform.ForkAware):
             # gives up its copy of the listener and touches nothing else.
             self._listener.close()
             return
+        self._closing = True
+        if threading.current_thread() is self._thread:
+            # In a finalizer, which may run anywhere, also just before the wait.
+            self._wake()
+            return
         with self._lock:
-            if not self._closing:
-                self._closing = True
-                self._waker.send(b"\0")
-        # A finalizer may run anywhere, also on the I/O thread.
-        if threading.current_thread() is not self._thread:
-            with self._joining:
-                self._thread.join(_CLOSE_TIME)
+            self._wake()
+            self._thread.join(_CLOSE_TIME)
             if self._thread.is_alive():
                 raise RuntimeError("the I/O thread of Socket_Singleton did not end")
+            self._waker.close()
+
+    def _wake(self) -> None:
+        try:
+            self._waker.send(b"\0")
+        except OSError:
+            pass  # the thread has ended
 
     def forked(self) -> None:
         # The parent's threads are not here, but a lock may be as one held it.
-        self._lock = self._joining = threading.RLock()
+        self._lock = threading.RLock()
         self._forked = True
         self._delivery.forked()
 
@@ -204,7 +213,9 @@ class Host(_platform.ForkAware):
         for peer in list(self._peers.values()):
             if self._closing or peer.deadline > now:
                 return
-            self._finish(peer, hung_up=False)
+            # What has come and was not read yet counts: this process may have been stopped.
+            if self._read(peer):
+                self._finish(peer, hung_up=False)
 
     def _accept(self) -> None:
         try:
@@ -237,20 +248,22 @@ class Host(_platform.ForkAware):
         if len(self._peers) > MAX_PEERS:
             self._drop_oldest()
 
-    def _read(self, peer: _Peer) -> None:
+    def _read(self, peer: _Peer) -> bool:
+        """Take what has come from a peer; return whether that was all, and it is still a peer."""
         try:
             for _ in range(_READS_PER_TURN):
                 data = peer.sock.recv(_READ_SIZE)
                 if not data:
                     self._finish(peer, hung_up=True)
-                    return
+                    break
                 self._take(peer, data)
                 if peer.sock not in self._peers:
-                    return
+                    break
         except BlockingIOError:
-            pass
+            return True
         except (OSError, MemoryError):
             self._drop(peer)
+        return False
 
     def _take(self, peer: _Peer, data: bytes) -> None:
         if peer.ignored is not None:
@@ -377,8 +390,6 @@ class Host(_platform.ForkAware):
         for peer in list(self._peers.values()):
             self._drop(peer)
         self._selector.close()
-        with self._lock:
-            self._waker.close()
         self._wakened.close()
 
 

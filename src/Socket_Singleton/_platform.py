@@ -17,6 +17,10 @@ THREADS_START_LATE = sys.version_info[:2] != (3, 12)
 # (Linux: net.core.somaxconn); Windows has a value of its own for "the most".
 BACKLOG = socket.SOMAXCONN if sys.platform == "win32" else 65535
 
+# Seconds until it is certain whether somebody listens on this machine. Nobody is
+# known at once, but Windows asks three times before it says so, for about 2 s.
+LOOK_TIME = 3.0 if sys.platform == "win32" else 2.0
+
 # SO_EXCLUSIVEADDRUSE, which the socket module has on Windows only. winsock2.h
 # defines it as the complement of SO_REUSEADDR.
 _SO_EXCLUSIVEADDRUSE = ~4

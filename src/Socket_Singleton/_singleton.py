@@ -30,6 +30,20 @@ if TYPE_CHECKING:
 EXIT_TIME = 0.2
 
 
+class _Count:
+    """An attribute that is a count: who sets it to anything else has the error, not the I/O thread."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, app: Socket_Singleton, owner: type) -> int:
+        count: int = app.__dict__[self._name]
+        return count
+
+    def __set__(self, app: Socket_Singleton, value: int | str) -> None:
+        app.__dict__[self._name] = _count(self._name, value)
+
+
 class Socket_Singleton:
     """Lets one instance of an application run at a time.
 
@@ -102,6 +116,9 @@ class Socket_Singleton:
             ``dispatch`` as it runs; to set the others changes nothing.
     """
 
+    release_threshold = _Count()
+    max_clients = _Count()
+
     def __init__(
         self,
         address: str = "127.0.0.1",
@@ -124,8 +141,8 @@ class Socket_Singleton:
         self.timeout = _seconds("timeout", timeout)
         self.client = bool(client)
         self.strict = bool(strict)
-        self.release_threshold = _count("release_threshold", release_threshold)
-        self.max_clients = _count("max_clients", max_clients)
+        self.release_threshold = release_threshold
+        self.max_clients = max_clients
         self.verbose = bool(verbose)
         self.secret = secret
         self.argv = None if argv is None else _words(argv)
@@ -166,7 +183,7 @@ class Socket_Singleton:
         if answer not in (Answer.OWNED, Answer.CLOSED, Answer.FOUND):
             text = (
                 f"Socket_Singleton: {self.address} port {self.port} is in use, but no instance"
-                f" could be reached there ({seen}); this launch ends without having been taken over"
+                f" there confirmed that it has taken this launch ({seen})"
             )
             delivered: bool | None = False
             code: str | None = text
@@ -294,7 +311,10 @@ class Socket_Singleton:
         `arguments`. To release again does nothing.
 
         Raises:
-            RuntimeError: the host's thread did not end within 10 seconds.
+            RuntimeError: the host's thread did not end within 10 seconds. It
+                cannot while a signal handler, which calls this, has interrupted
+                `trace` or `arguments` in the few steps in which they hold a
+                lock; the port then comes free when the handler ends.
         """
         if self._host is not None:
             self._host.close()
@@ -334,7 +354,8 @@ class Socket_Singleton:
             timeout (float): seconds for everything.
 
         Raises:
-            ConnectionRefusedError: nobody listens there.
+            ConnectionRefusedError: nobody listens there. Windows needs more than
+                2 seconds to say so; within less this is a ``TimeoutError``.
             TimeoutError: no answer in time. The host may still come to own it.
             ConnectionError: somebody answered, but did not confirm: another
                 program; a host that ignored it, for its secret or for
@@ -351,14 +372,14 @@ class Socket_Singleton:
     def is_running(address: str = "127.0.0.1", port: int | str = 1337) -> bool:
         """Return whether somebody listens there; a host does not count it as a client.
 
-        It takes 2 seconds at most. A host of version 2.0.0 does count it.
+        It takes 2 seconds at most, 3 on Windows. A host of version 2.0.0 does count it.
 
         Raises:
             TimeoutError: somebody seems to listen, but accepts no connection.
             OSError: the address is not known.
         """
         endpoint = Endpoint(address, _port(port))
-        answer, seen = endpoint.ask(None, time.monotonic() + _client.HAND_OVER_TIME)
+        answer, seen = endpoint.ask(None, time.monotonic() + _platform.LOOK_TIME)
         if answer == Answer.UNREACHED:
             raise TimeoutError(f"{address} port {endpoint.port}: {seen}")
         return answer == Answer.FOUND
