@@ -15,7 +15,16 @@ from Socket_Singleton import Socket_Singleton, _delivery, _host, _wire
 from Socket_Singleton._platform import close_resets
 from Socket_Singleton._wire import ACK, MAX_PACKET, decode
 
-from .support import PATIENCE, PROGRAMS, Collector, SingletonTestCase, free_port, read_to_end, wait_until
+from .support import (
+    PATIENCE,
+    PROGRAMS,
+    Collector,
+    SingletonTestCase,
+    free_port,
+    host_clock_ahead,
+    read_to_end,
+    wait_until,
+)
 
 try:
     import resource
@@ -143,6 +152,20 @@ class TestHostEnduresPeers(HostTestCase):
             arrived.set()
             self.assertEqual(read_to_end(peer), ACK)
         self.observer.wait_for(("one", "two", "three"))
+
+    def test_what_came_before_the_host_looked_can_be_too_much(self):
+        """Then the largest goes, here one whose deadline is over as well."""
+        with mock.patch.multiple(_host, MAX_BUFFERED=100, _READ_SIZE=20, _READS_PER_TURN=1):
+            app = self.host()
+            grows, large = self.connect(), self.connect()
+            grows.sendall(b"x" * 10)
+            large.sendall(b"x" * 55)
+            wait_until(lambda: app._host._buffered == 65, "both are read")
+            with host_clock_ahead():
+                grows.sendall(b"x" * 40)  # read in two steps, of which the second is too much
+                self.assert_reset(large)
+                self.assert_reset(grows)
+            self.assert_serves(app)
 
     def test_deadline_is_from_accept_and_not_from_the_last_byte(self):
         with mock.patch.object(_host, "PEER_TIME", 0.5):

@@ -214,7 +214,8 @@ class Host(_platform.ForkAware):
             if self._closing or peer.deadline > now:
                 return
             # What has come and was not read yet counts: this process may have been stopped.
-            if self._read(peer):
+            # It may also be too much, and then another peer is gone.
+            if peer.sock in self._peers and self._read(peer):
                 self._finish(peer, hung_up=False)
 
     def _accept(self) -> None:
