@@ -166,6 +166,30 @@ class TestWait(ParameterTestCase):
         self.assertEqual(sorted(apps[0].arguments), sorted((name,) for name, _ in errors))
         self.assertEqual(first.clients, 0)
 
+    @unittest.skipIf(os.name == "nt", "two cannot bind there")
+    def test_who_binds_and_is_not_the_first_to_listen_waits_on(self):
+        endpoint, real, rivals, taken = _client.Endpoint("127.0.0.1", self.port), socket.socket, [], []
+
+        class Late(socket.socket):
+            def listen(self, backlog):
+                if not rivals:
+                    rival = real()
+                    rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    rival.bind(self.getsockname())
+                    rival.listen()
+                    rivals.append(rival)
+                super().listen(backlog)
+
+        with Claims() as claims, mock.patch.object(_client.socket, "socket", Late):
+            thread = threading.Thread(target=lambda: taken.append(endpoint.claim(PATIENCE)))
+            thread.start()
+            wait_until(lambda: rivals and len(claims.times) > 3, "it has lost, and claims again")
+            self.assertEqual(taken, [])
+            rivals[0].close()
+            thread.join(PATIENCE)
+        with taken[0]:
+            self.assertTrue(Socket_Singleton.is_running(port=self.port))
+
     # -- the end of the wait --
 
     def test_cheap_and_then_delivered(self):
