@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import socket
@@ -312,13 +313,21 @@ class TestHostEnduresPeers(HostTestCase):
                 self.exchange_quietly(b"some\0arguments\0")
             wait_until(lambda: len(self.observer.calls) == count, f"{count} launches are delivered")
             self.observer.calls.clear()
+            # Until it collects, PyPy takes memory that was never touched, as much as fits the
+            # processor's cache: only from here on it uses the same again.
+            gc.collect()
 
-        launches(1000)
+        for _ in range(2):
+            launches(500)
         before = (len(os.listdir("/proc/self/fd")), threading.active_count())
-        memory = resident_bytes()
-        launches(5000)
+        growth = []
+        for _ in range(10):
+            memory = resident_bytes()
+            launches(500)
+            growth.append(resident_bytes() - memory)
         self.assertEqual((len(os.listdir("/proc/self/fd")), threading.active_count()), before)
-        self.assertLess(resident_bytes() - memory, 2 * 1024 * 1024)
+        # What launches leave behind, all of them do; what PyPy compiles is over at some time.
+        self.assertLess(sum(growth[-4:]), 512 * 1024, growth)
 
     def exchange_quietly(self, data: bytes) -> None:
         # Not `exchange`, whose clean-ups would be what grows.
