@@ -231,7 +231,7 @@ with socket.socket() as sock:
                         break
                     packet += data
                 sock.sendall(ACK)
-                observer(split(packet))  # before the close, which takes as long as all the rest
+                observer(split(packet))  # not after the close, which takes its time
 
 
 class LockFile(Subject):
