@@ -10,6 +10,7 @@ from Socket_Singleton import Socket_Singleton
 from Socket_Singleton._wire import ACK
 
 from .support import PATIENCE, PROGRAMS, Collector, SingletonTestCase, host_clock_ahead, wait_until
+from .test_argv import count_descriptors
 
 # Seconds that something may come late on a machine with all cores busy.
 SLACK = 2.0
@@ -96,6 +97,16 @@ class TestTimeouts(SingletonTestCase):
             with contextlib.suppress(ConnectionError):
                 self.connect()
             self.wait_for_release(app)
+
+    def test_nothing_stays_open(self):
+        """Also before somebody calls `release`."""
+        before = count_descriptors()
+        app = Socket_Singleton(port=self.port, timeout=PATIENCE)
+        self.expire(app)
+        app._host._thread.join(PATIENCE)
+        self.doCleanups()  # the peer is of this process, too
+        self.assertEqual(count_descriptors(), before)
+        app.release()
 
     def test_fractions_count(self):
         for seconds in (0.05, "0.15", 0.25):

@@ -99,8 +99,8 @@ class Host(_platform.ForkAware):
         self._closing = False
         # Guards `_waker`, which `close` uses and then closes, and the `join`:
         # PyPy's cannot be called by two threads at once. The I/O thread never
-        # takes it, so it can be held while that one ends. Reentrant for signal
-        # handlers.
+        # waits for it, so it can be held while that one ends. Reentrant for
+        # signal handlers.
         self._lock = threading.RLock()
         self._forked = False  # set once, in a forked child; read by its threads
         self._selector = selectors.DefaultSelector()
@@ -121,7 +121,6 @@ class Host(_platform.ForkAware):
             self._thread.start()
         except BaseException:
             self._shut()
-            self._waker.close()
             raise
 
     # -- any thread --
@@ -392,6 +391,9 @@ class Host(_platform.ForkAware):
             self._drop(peer)
         self._selector.close()
         self._wakened.close()
+        if self._lock.acquire(blocking=False):
+            self._waker.close()  # else `close` is under way, and does it
+            self._lock.release()
 
 
 def _answer(sock: socket.socket, answer: bytes = b"") -> None:
