@@ -57,12 +57,12 @@ class Delivery:
         self._news = threading.Lock()
         self._news.acquire()
 
-    def put(self, packets: list[bytearray]) -> None:
-        """Take launches that the host owns; they are in `waiting`, and stay there until `hand_out`."""
+    def put(self, packet: bytearray) -> None:
+        """Take a launch that the host owns; it is in `waiting`, and stays there until `hand_out`."""
         with self._lock:
-            self._packets.extend(packets)
-            self._kept += len(packets)
-            self._size += sum(map(_size_of, packets))
+            self._packets.append(packet)
+            self._kept += 1
+            self._size += _size_of(packet)
             while self._size > MAX_WAITING and len(self._under_way) + len(self._packets) > 1:
                 self._take((self._under_way or self._packets)[0], self._under_way or self._packets)
 

@@ -33,18 +33,15 @@ MAX_PEERS = 256
 # the longest, so that one alone always fits.
 MAX_BUFFERED = 2 * MAX_PACKET
 
-# Bytes read at a time, and reads of one peer before the others have their turn.
+# Bytes read at a time, reads of one peer before the others have their turn, and
+# new peers before those that are there have theirs.
 _READ_SIZE = 64 * 1024
 _READS_PER_TURN = 4
+_ACCEPTS_PER_TURN = 16
 
 # Seconds without accepting when the system has no descriptor, or no memory, for
 # one more peer. The launches wait in the backlog; they have 2 s.
 _PAUSE = 0.05
-
-# Seconds that the observer thread is left asleep while this one has more to do.
-# Awake it would fight this one for the interpreter, and a burst of launches would
-# take half as long again.
-_HEAD_START = 0.002
 
 # Seconds, the longest that a selector is asked to wait: epoll overflows at 24 days.
 _LONGEST_WAIT = 24 * 60 * 60.0
@@ -91,10 +88,7 @@ class Host(_platform.ForkAware):
         # In the order of accept, which is the order of their deadlines.
         self._peers: dict[socket.socket, _Peer] = {}
         self._buffered = 0  # bytes, of their packets
-        # Launches owned in this turn, each with the socket that waits for the ACK.
-        self._owned: list[tuple[socket.socket, bytearray]] = []
-        # When to have told launches delivered, at the latest; None when all are.
-        self._hand_out_by: float | None = None
+        self._told = False  # whether launches were told that they are owned, and are not handed out
         # Set by any thread, and never unset: one step.
         self._closing = False
         # Guards `_waker`, which `close` uses and then closes, and the `join`:
@@ -175,9 +169,9 @@ class Host(_platform.ForkAware):
     def _run(self) -> None:
         try:
             while not self._closing:
-                events = self._selector.select(self._wait())
-                self._hand_out(busy=bool(events))
-                for key, _ in events:
+                wait = self._wait()
+                self._hand_out()
+                for key, _ in self._selector.select(wait):
                     # An earlier event of this turn may have ended the host, or this peer.
                     if self._closing:
                         break
@@ -186,14 +180,11 @@ class Host(_platform.ForkAware):
                     elif key.fileobj in self._peers:  # pragma: no branch (that is a matter of timing)
                         self._read(key.data)
                 self._mind_the_clock()
-                self._acknowledge()
         finally:
             self._shut()
 
     def _wait(self) -> float | None:
         """Return the seconds until something is due; None when only an event can be."""
-        if self._hand_out_by is not None:
-            return 0.0  # only a look whether there is more to do
         oldest = next(iter(self._peers.values()), None)
         due = [self._end, self._resume, oldest.deadline if oldest else None]
         times = [time for time in due if time is not None]
@@ -218,32 +209,33 @@ class Host(_platform.ForkAware):
                 self._finish(peer, hung_up=False)
 
     def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionError):
-            # It hung up while it waited in the backlog.
-            return  # pragma: no cover (BSD and Windows tell; Linux accepts it first)
-        except (OSError, MemoryError):
-            # No descriptor, no memory. An incomplete peer makes room for the
-            # next try; where there is none, only time can help.
-            if not self._drop_oldest():
-                self._selector.unregister(self._listener)
-                self._resume = time.monotonic() + _PAUSE
-        else:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionError):
+                return  # that was all, or (BSD, Windows) it hung up while it waited in the backlog
+            except (OSError, MemoryError):
+                # No descriptor, no memory. An incomplete peer makes room for the
+                # next try; where there is none, only time can help.
+                if not self._drop_oldest():
+                    self._selector.unregister(self._listener)
+                    self._resume = time.monotonic() + _PAUSE
+                return
             self._admit(sock)
+            if self._closing:
+                return
 
     def _admit(self, sock: socket.socket) -> None:
         peer = _Peer(sock, time.monotonic() + PEER_TIME, self._app._secret)
         self._peers[sock] = peer
         try:
             sock.setblocking(False)
-            _platform.close_resets(sock)
             # Most launches are here whole by now, and are never watched.
             self._read(peer)
             if sock in self._peers:
                 self._selector.register(sock, selectors.EVENT_READ, peer)
                 peer.watched = True
-        except (OSError, MemoryError):  # pragma: no cover (macOS: it was reset already; Linux: no memory)
+        except (OSError, MemoryError):  # pragma: no cover (no memory, in the system or here)
             self._drop(peer)
         if len(self._peers) > MAX_PEERS:
             self._drop_oldest()
@@ -279,13 +271,10 @@ class Host(_platform.ForkAware):
             self._undecodable(f"more than {MAX_PACKET} bytes")
             self._drop(peer)
         else:
-            self._count_bytes(peer)
+            peer.counted += len(data)
+            self._buffered += len(data)
             if self._buffered > MAX_BUFFERED:
-                self._drop(max(self._peers.values(), key=lambda peer: len(peer.packet)))
-
-    def _count_bytes(self, peer: _Peer) -> None:
-        self._buffered += len(peer.packet) - peer.counted
-        peer.counted = len(peer.packet)
+                self._drop(max(self._peers.values(), key=lambda peer: peer.counted))
 
     def _finish(self, peer: _Peer, hung_up: bool) -> None:
         """Judge what a peer sent that has ended its stream, or has used up its time."""
@@ -309,26 +298,16 @@ class Host(_platform.ForkAware):
         if app.max_clients and app._clients > app.max_clients:
             self._close(peer)
         else:
-            self._forget(peer)
-            self._owned.append((peer.sock, payload))
+            if payload or app.notify_empty:
+                # In `arguments` first, so that whoever was told finds itself there.
+                self._delivery.put(payload)
+                self._told = True
+            self._close(peer, ACK)
 
-    def _acknowledge(self) -> None:
-        """At the end of a turn: tell the launches that it brought."""
-        owned, self._owned = self._owned, []
-        if not owned:
-            return
-        # In `arguments` first, so that whoever was told finds itself there.
-        self._delivery.put([payload for _, payload in owned if payload or self._app.notify_empty])
-        for sock, _ in owned:
-            _answer(sock, ACK)
-            sock.close()
-        if self._hand_out_by is None:
-            self._hand_out_by = time.monotonic() + _HEAD_START
-
-    def _hand_out(self, busy: bool) -> None:
-        """Have what was told delivered, unless there is more to do first."""
-        if self._hand_out_by is not None and not (busy and time.monotonic() < self._hand_out_by):
-            self._hand_out_by = None
+    def _hand_out(self) -> None:
+        """Have what was told in this turn delivered."""
+        if self._told:
+            self._told = False
             self._delivery.hand_out()
 
     def _ignore(self, peer: _Peer) -> None:
@@ -340,7 +319,8 @@ class Host(_platform.ForkAware):
         self._delivery.say(f"Client verification failed on port {self._app.port}, ignoring connection")
         peer.packet = Packet()
         peer.ignored = 0
-        self._count_bytes(peer)
+        self._buffered -= peer.counted
+        peer.counted = 0
         _answer(peer.sock)
 
     def _count_client(self) -> None:
@@ -352,10 +332,10 @@ class Host(_platform.ForkAware):
     def _undecodable(self, why: str) -> None:
         self._delivery.say(f"Failed to decode data from client on port {self._app.port} ({why})")
 
-    def _close(self, peer: _Peer) -> None:
-        """End a connection in order: what it carried is dealt with, though not owned."""
+    def _close(self, peer: _Peer, answer: bytes = b"") -> None:
+        """End a connection in order: what it carried is dealt with."""
         self._forget(peer)
-        _answer(peer.sock)
+        _answer(peer.sock, answer)
         peer.sock.close()
 
     def _drop(self, peer: _Peer) -> None:
@@ -385,8 +365,7 @@ class Host(_platform.ForkAware):
         """Free the port, then reset who is not owned: their launches claim it themselves."""
         _platform.forget_forks(self)
         self._free_port()
-        self._acknowledge()
-        self._hand_out(busy=False)
+        self._hand_out()
         for peer in list(self._peers.values()):
             self._drop(peer)
         self._selector.close()
@@ -401,7 +380,7 @@ def _answer(sock: socket.socket, answer: bytes = b"") -> None:
     try:
         _platform.close_ends(sock)
         if answer:
-            sock.send(answer)
+            sock.send(answer, _platform.MORE)
         else:
             sock.shutdown(socket.SHUT_WR)
     except OSError:

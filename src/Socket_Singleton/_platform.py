@@ -17,6 +17,10 @@ THREADS_START_LATE = sys.version_info[:2] != (3, 12)
 # (Linux: net.core.somaxconn); Windows has a value of its own for "the most".
 BACKLOG = socket.SOMAXCONN if sys.platform == "win32" else 65535
 
+# For `send`: what comes next, here the end of the stream, may go in the same segment.
+# The other side then wakes up once, not twice. Linux alone has it.
+MORE = getattr(socket, "MSG_MORE", 0)
+
 # Seconds until it is certain whether somebody listens on this machine. Nobody is
 # known at once, but Windows asks three times before it says so, for about 2 s.
 LOOK_TIME = 3.0 if sys.platform == "win32" else 2.0
