@@ -12,6 +12,8 @@ The subjects (subjects.py has an adapter for each):
 - *this*: the package in src; *2.0.0*: the released one. The same code drives both.
 - *floor*: what nothing in Python can do without. Bare sockets, served one after
   the other by one thread; for the import, the bare interpreter.
+- *bare host*: the floor of *this*. It serves many peers at once, and its observer holds up
+  nobody: bare sockets, a selector, a thread for each of the two, and nothing else.
 - filelock, portalocker, tendo: locks, which hand nothing over.
 - multiprocessing.connection: Listener and Client with an authkey, on a local socket.
 - QLocalServer: that of PySide6, without a window.
@@ -484,6 +486,7 @@ class Measurement(NamedTuple):
 
 
 def step_import(bench: Bench, subject: str, _: None) -> dict[str, float]:
+    only_programs(subject)
     code = "pass" if subject == FLOOR else SUBJECTS[subject].IMPORT
     count = f"import sys\nbefore = len(sys.modules)\n{code}\nprint(len(sys.modules) - before)"
     return {
@@ -497,6 +500,11 @@ def step_lock(bench: Bench, subject: str, _: None) -> dict[str, float]:
         taker = bench.ready("taker", subject, bench.place(), stack)
         first, *others = taker.ask("lock", bench.plan.locks)
     return {"first lock": first / 1e3, "lock": statistics.median(others) / 1e3}
+
+
+def only_programs(subject: str) -> None:
+    if not SUBJECTS[subject].IMPORT:
+        raise Cannot("no program of its own")
 
 
 class Running(NamedTuple):
@@ -515,6 +523,7 @@ def running_host(bench: Bench, subject: str) -> Iterator[Running]:
 
 
 def step_launch(bench: Bench, subject: str, running: Running) -> dict[str, float]:
+    only_programs(subject)
     code = SUBJECTS[subject].launch_script(running.place)
     running.host.ask("expect", 1, STAMP_LENGTH + 1, 1)
     took = bench.process_time(code, subject, str(time.monotonic_ns()))
@@ -658,6 +667,7 @@ def copies_of(size: int, host: Child, sender: Child) -> Any:
 
 @contextlib.contextmanager
 def idle_host(bench: Bench, subject: str) -> Iterator[Child]:
+    only_programs(subject)
     with bench.script(SUBJECTS[subject].idle_script(bench.place()), subject) as host:
         host.answer()
         yield host
