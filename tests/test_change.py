@@ -11,6 +11,7 @@ import unittest
 from pathlib import Path
 
 from Socket_Singleton import Socket_Singleton
+from Socket_Singleton._client import Endpoint
 from Socket_Singleton._wire import ACK
 
 from .support import PATIENCE, PROGRAMS, Collector, SingletonTestCase, read_to_end, wait_until
@@ -108,6 +109,15 @@ class TestRestart(SingletonTestCase):
         app.release()
         with self.assertRaises(ConnectionError):
             read_to_end(halfway)
+
+    def test_whoever_connects_first_is_reset_too(self):
+        """Also before there is a host to serve it: no moment at which its end would be an orderly one."""
+        listener = Endpoint("127.0.0.1", self.port).claim()
+        peer = self.connect()
+        listener.accept()[0].close()
+        listener.close()
+        with self.assertRaises(ConnectionError):
+            read_to_end(peer)
 
     def test_owned_and_not_delivered_stays_readable_after_release(self):
         app, observer = self.singleton(), Collector()

@@ -618,7 +618,7 @@ class TestHostEnduresObservers(HostTestCase):
         for number in range(count):
             self.assertEqual(self.exchange(b"%d\0" % number + packet), ACK)
         waiting = app.arguments
-        self.assertLessEqual(app._delivery._size, _delivery.MAX_WAITING)
+        self.assertLessEqual(app._delivery._size(), _delivery.MAX_WAITING)
         self.assertGreater(len(waiting), 1000)
         # The oldest went first: what is left are the last ones, in order.
         first = count - len(waiting)
@@ -632,6 +632,16 @@ class TestHostEnduresObservers(HostTestCase):
             for word in (b"short", b"longer than the limit", b"another that is longer"):
                 self.assertEqual(self.exchange(word + b"\0"), ACK)
             self.assertEqual(app.arguments, (("another that is longer",),))
+
+    def test_too_many_go_later_if_somebody_looks_at_them_now(self):
+        with mock.patch.object(_delivery, "MAX_WAITING", 10):
+            app = self.singleton()
+            with app._delivery._lock:
+                for word in (b"one", b"two"):
+                    self.assertEqual(self.exchange(word + b"\0"), ACK)
+                self.assertEqual(app.arguments, (("one",), ("two",)))
+            self.assertEqual(self.exchange(b"three\0"), ACK)
+            self.assertEqual(app.arguments, (("three",),))
 
     def test_lines_of_verbose_hosts_do_not_hold_up_the_port(self):
         """stdout may be a pipe that nobody reads; and a peer can cause any number of lines."""

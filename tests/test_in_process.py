@@ -426,6 +426,26 @@ class TestInProcess(SingletonTestCase):
         self.assertFalse(news.locked())
         self.singleton(strict=False).release()
 
+    def test_release_from_a_signal_handler_that_interrupted_a_look_at_arguments(self):
+        """It waits for the I/O thread, which must not wait for the lock that the look holds."""
+        app, observer = self.singleton(), Collector()
+        app.trace(observer)
+        with app._delivery._lock:
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            app.release()
+        self.singleton(strict=False).release()
+        self.assertEqual((observer.calls, app.arguments), ([], (("word",),)))
+
+    def test_observer_thread_is_started_once(self):
+        app, observer = self.singleton(), Collector()
+        app._delivery._begun.acquire()  # another thread is about to start it
+        app.trace(observer)
+        self.second_launch("x")
+        self.assertIsNone(app._delivery._thread)
+        app._delivery._begun.release()
+        app._delivery.wake()
+        observer.wait_for(("x",))
+
     def test_release_from_many_threads_at_once(self):
         for _ in range(20):
             app, barrier, failed = self.singleton(), threading.Barrier(8), []

@@ -32,39 +32,54 @@ MAX_LINES = 1000
 
 
 class Delivery:
-    """What the host owns on its way to the observers of ``app``."""
+    """What the host owns on its way to the observers of ``app``.
+
+    The I/O thread waits for no lock here. Who calls `release` waits for that
+    thread, and may be a signal handler that has interrupted who holds the lock.
+    """
 
     def __init__(self, app: Socket_Singleton) -> None:
         self._app = app
-        # Guards the fields below it. Taken by the I/O thread, the observer
-        # thread and callers; held for a few steps, never while a caller's code
-        # runs. Reentrant, for signal handlers.
-        self._lock = threading.RLock()
+        # Launches, oldest first. The I/O thread appends to it, in one step; to
+        # look at one and to remove one, `_lock` is held.
         self._packets: collections.deque[bytearray] = collections.deque()
-        self._kept = 0  # the last so many of them are not to be handed out yet
+        # Written by the I/O thread, in this order: an observer that comes in
+        # between finds too few launches that it may have, and is woken again.
+        self._kept = 0  # the last so many packets are not to be handed out yet
+        self._came = 0  # bytes of all that it ever put in
+        # Guards the fields below it. Taken by the observer thread and callers;
+        # held for a few steps, never while a caller's code runs. Reentrant, for
+        # signal handlers.
+        self._lock = threading.RLock()
+        self._went = 0  # bytes of all that were ever taken out
         # Launches that `dispatch` took, while the function that it was given has
         # not run. They are owned and delivered to nobody, as those that wait.
         self._under_way: list[Any] = []
-        self._size = 0  # bytes that both take
+        # One step each: appended by the I/O thread, taken by the observer thread.
         self._lines: collections.deque[str] = collections.deque(maxlen=MAX_LINES)
+        # Taken by who starts the thread, and given back only if that failed.
+        self._begun = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stopped = False
+        self._stopped = False  # set by `stop`, and never unset: one step
         self._idle: threading.Event | None = None  # set by the thread when it has no work
         # Locked while the observer thread has been told nothing new. It waits by
-        # acquiring; others release it, with `_lock` held. A Condition would wake it
-        # into the waker's own lock, and twice the switches of thread are what a
-        # launch's time to its observer consists of.
+        # acquiring; anyone releases it. A Condition would wake it into the waker's
+        # own lock, and twice the switches of thread are what a launch's time to its
+        # observer consists of.
         self._news = threading.Lock()
         self._news.acquire()
 
     def put(self, packet: bytearray) -> None:
         """Take a launch that the host owns; it is in `waiting`, and stays there until `hand_out`."""
-        with self._lock:
-            self._packets.append(packet)
-            self._kept += 1
-            self._size += _size_of(packet)
-            while self._size > MAX_WAITING and len(self._under_way) + len(self._packets) > 1:
-                self._take((self._under_way or self._packets)[0], self._under_way or self._packets)
+        self._kept += 1
+        self._came += _size_of(packet)
+        self._packets.append(packet)
+        # Who has the lock now has it for a moment only: the next launch sees to it.
+        if self._size() > MAX_WAITING and self._lock.acquire(blocking=False):
+            try:
+                self._drop_oldest()
+            finally:
+                self._lock.release()
 
     def hand_out(self) -> None:
         """Have all launches delivered, now that they were told that they are owned.
@@ -73,40 +88,35 @@ class Delivery:
         would go to the next host as well. The other way round we take launches
         with us that we owned, as we might a moment later.
         """
-        with self._lock:
-            self._kept = 0
-            if self._packets:
-                self.wake()
+        self._kept = 0
+        self.wake()
 
     def say(self, line: str) -> None:
         """Take one line, if the app is verbose."""
         if self._app.verbose:
-            with self._lock:
-                self._lines.append(line)
-                self.wake()
+            self._lines.append(line)
+            self.wake()
 
     def waiting(self) -> tuple[tuple[str, ...], ...]:
         """Return the launches that wait, oldest first."""
         with self._lock:
-            launches = [*self._under_way, *self._packets]
+            launches = [*self._under_way, *self._packets.copy()]
         return tuple(map(_arguments_of, launches))
 
     def wake(self) -> None:
         """Have the observer thread look whether it has work; start it for its first."""
-        with self._lock:
-            if self._thread is None:
-                self._start()
-            elif self._news.locked():
-                try:
-                    self._news.release()
-                except RuntimeError:
-                    pass  # a signal handler was here, and has done it
+        if self._thread is None and self._start():
+            return  # it looks at once
+        if self._news.locked():
+            try:
+                self._news.release()
+            except RuntimeError:
+                pass  # somebody else was quicker
 
     def stop(self) -> None:
         """End the thread, after the call that it is in; what still waits goes on waiting."""
-        with self._lock:
-            self._stopped = True
-            self.wake()
+        self._stopped = True
+        self.wake()
 
     def drain(self, seconds: float) -> None:
         """Return when nothing wanted waits or is under way; after ``seconds`` at the latest."""
@@ -123,18 +133,28 @@ class Delivery:
         self._packets.clear()
         self._under_way.clear()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start the thread if there is work for it; return whether this call did."""
         if self._stopped or (_platform.THREADS_START_LATE and not (self._lines or self._wanted())):
-            return
+            return False
         thread = threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return  # the system has no thread to give; the next launch tries again
-        self._thread = thread
+        if self._begun.acquire(blocking=False):
+            self._thread = thread
+            try:
+                thread.start()
+                return True
+            except RuntimeError:
+                # The system has no thread to give; the next launch tries again.
+                self._thread = None
+                self._begun.release()
+        return False
+
+    def _size(self) -> int:
+        """Return the bytes of the launches that wait."""
+        return self._came - self._went
 
     def _wanted(self) -> Any:
-        """Return the queue that has the oldest launch that somebody wants, or None; the lock is held."""
+        """Return the queue that has the oldest launch that somebody wants, or None."""
         # What passed the app's `_append_args` and found no observer waits there
         # for one, and is older than what is here.
         app = self._app
@@ -144,16 +164,16 @@ class Delivery:
 
     def _run(self) -> None:
         while True:
+            self._news.acquire(blocking=False)  # what follows covers what was told until now
+            if self._lines:
+                self._app._say(self._lines.popleft())
+                continue
             with self._lock:
-                self._news.acquire(blocking=False)  # this look covers what was told until now
-                line = self._lines.popleft() if self._lines else None
                 queue = self._wanted()
                 launch = queue[0] if queue else None
-            if line is not None:
-                self._app._say(line)
-            elif self._stopped:
+            if self._stopped:
                 return
-            elif launch is None:
+            if launch is None:
                 if self._idle is not None:
                     self._idle.set()
                 self._news.acquire()
@@ -192,18 +212,24 @@ class Delivery:
             with self._lock:
                 if self._take(launch, place):  # it has not run, and now it never will
                     queue.insert(0, launch)
-                    self._size += _size_of(launch)
+                    self._went -= _size_of(launch)
                     return False
         return True
 
     def _take(self, launch: Any, place: Any) -> bool:
         """Remove ``launch`` from ``place``, and return whether it was there; the lock is held."""
-        for index, other in enumerate(place):
-            if other is launch:
+        for index in range(len(place)):  # and not an iteration, during which nothing may be appended
+            if place[index] is launch:
                 del place[index]
-                self._size -= _size_of(launch)
+                self._went += _size_of(launch)
                 return True
         return False
+
+    def _drop_oldest(self) -> None:
+        """Drop launches until the others are few enough; the lock is held."""
+        while self._size() > MAX_WAITING and len(self._under_way) + len(self._packets) > 1:
+            place = self._under_way or self._packets
+            self._take(place[0], place)
 
 
 # A launch is a packet; or the arguments, if it has been among the app's.

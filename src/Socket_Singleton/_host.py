@@ -43,6 +43,9 @@ _ACCEPTS_PER_TURN = 16
 # one more peer. The launches wait in the backlog; they have 2 s.
 _PAUSE = 0.05
 
+# On the monotonic clock.
+_NEVER = float("inf")
+
 # Seconds, the longest that a selector is asked to wait: epoll overflows at 24 days.
 _LONGEST_WAIT = 24 * 60 * 60.0
 
@@ -83,8 +86,8 @@ class Host(_platform.ForkAware):
         self._listener = listener
         self._app = app
         self._delivery = delivery
-        self._end = time.monotonic() + app.timeout if app.timeout else None
-        self._resume: float | None = None  # when to accept again, while that is paused
+        self._end = time.monotonic() + app.timeout if app.timeout else _NEVER
+        self._resume = _NEVER  # when to accept again, while that is paused
         # In the order of accept, which is the order of their deadlines.
         self._peers: dict[socket.socket, _Peer] = {}
         self._buffered = 0  # bytes, of their packets
@@ -179,23 +182,23 @@ class Host(_platform.ForkAware):
                         self._accept()
                     elif key.fileobj in self._peers:  # pragma: no branch (that is a matter of timing)
                         self._read(key.data)
-                self._mind_the_clock()
+                if wait is not None:
+                    self._mind_the_clock()
         finally:
             self._shut()
 
     def _wait(self) -> float | None:
         """Return the seconds until something is due; None when only an event can be."""
         oldest = next(iter(self._peers.values()), None)
-        due = [self._end, self._resume, oldest.deadline if oldest else None]
-        times = [time for time in due if time is not None]
-        return min(max(min(times) - time.monotonic(), 0.0), _LONGEST_WAIT) if times else None
+        due = min(self._end, self._resume, oldest.deadline if oldest else _NEVER)
+        return None if due == _NEVER else min(max(due - time.monotonic(), 0.0), _LONGEST_WAIT)
 
     def _mind_the_clock(self) -> None:
         now = time.monotonic()
-        if self._end is not None and now >= self._end:
+        if now >= self._end:
             self._closing = True
-        if self._resume is not None and now >= self._resume and not self._closing:
-            self._resume = None
+        if now >= self._resume and not self._closing:
+            self._resume = _NEVER
             try:
                 self._selector.register(self._listener, selectors.EVENT_READ)
             except OSError:

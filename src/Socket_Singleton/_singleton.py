@@ -311,10 +311,7 @@ class Socket_Singleton:
         `arguments`. To release again does nothing.
 
         Raises:
-            RuntimeError: the host's thread did not end within 10 seconds. It
-                cannot while a signal handler, which calls this, has interrupted
-                `trace` or `arguments` in the few steps in which they hold a
-                lock; the port then comes free when the handler ends.
+            RuntimeError: the host's thread did not end within 10 seconds.
         """
         if self._host is not None:
             self._host.close()
