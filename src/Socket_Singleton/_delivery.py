@@ -72,7 +72,7 @@ class Delivery:
     def put(self, packet: bytearray) -> None:
         """Take a launch that the host owns; it is in `waiting`, and stays there until `hand_out`."""
         self._kept += 1
-        self._came += _size_of(packet)
+        self._came += len(packet) + _OVERHEAD
         self._packets.append(packet)
         # Who has the lock now has it for a moment only: the next launch sees to it.
         if self._size() > MAX_WAITING and self._lock.acquire(blocking=False):

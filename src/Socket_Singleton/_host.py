@@ -18,6 +18,8 @@ from ._wire import ACK, MAX_PACKET, Packet, PacketTooLong, WrongSecret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._delivery import Delivery
     from ._singleton import Socket_Singleton
 
@@ -33,15 +35,18 @@ MAX_PEERS = 256
 # the longest, so that one alone always fits.
 MAX_BUFFERED = 2 * MAX_PACKET
 
-# Bytes read at a time, reads of one peer before the others have their turn, and
-# new peers before those that are there have theirs.
+# Bytes read at a time, and reads of one peer before the others have their turn.
 _READ_SIZE = 64 * 1024
 _READS_PER_TURN = 4
-_ACCEPTS_PER_TURN = 16
 
 # Seconds without accepting when the system has no descriptor, or no memory, for
 # one more peer. The launches wait in the backlog; they have 2 s.
 _PAUSE = 0.05
+
+# Seconds that the observer thread is left asleep while this one has more to do.
+# Awake it would fight this one for the interpreter, and a burst of launches would
+# take half as long again.
+_HEAD_START = 0.002
 
 # On the monotonic clock.
 _NEVER = float("inf")
@@ -91,7 +96,8 @@ class Host(_platform.ForkAware):
         # In the order of accept, which is the order of their deadlines.
         self._peers: dict[socket.socket, _Peer] = {}
         self._buffered = 0  # bytes, of their packets
-        self._told = False  # whether launches were told that they are owned, and are not handed out
+        # When to hand out the launches that were told that they are owned, at the latest.
+        self._hand_out_by = _NEVER
         # Set by any thread, and never unset: one step.
         self._closing = False
         # Guards `_waker`, which `close` uses and then closes, and the `join`:
@@ -172,9 +178,7 @@ class Host(_platform.ForkAware):
     def _run(self) -> None:
         try:
             while not self._closing:
-                wait = self._wait()
-                self._hand_out()
-                for key, _ in self._selector.select(wait):
+                for key, _ in self._next_events():
                     # An earlier event of this turn may have ended the host, or this peer.
                     if self._closing:
                         break
@@ -182,10 +186,19 @@ class Host(_platform.ForkAware):
                         self._accept()
                     elif key.fileobj in self._peers:  # pragma: no branch (that is a matter of timing)
                         self._read(key.data)
-                if wait is not None:
-                    self._mind_the_clock()
+                self._mind_the_clock()
         finally:
             self._shut()
+
+    def _next_events(self) -> Any:
+        """Wait for what is next; have what was told delivered, unless there is more to do first."""
+        events = self._selector.select(0) if self._hand_out_by != _NEVER else []
+        if events and time.monotonic() < self._hand_out_by:
+            return events
+        wait = self._wait()
+        # The last step before this thread sleeps: the other one needs the interpreter.
+        self._hand_out()
+        return events or self._selector.select(wait)
 
     def _wait(self) -> float | None:
         """Return the seconds until something is due; None when only an event can be."""
@@ -212,21 +225,19 @@ class Host(_platform.ForkAware):
                 self._finish(peer, hung_up=False)
 
     def _accept(self) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                sock, _ = self._listener.accept()
-            except (BlockingIOError, ConnectionError):
-                return  # that was all, or (BSD, Windows) it hung up while it waited in the backlog
-            except (OSError, MemoryError):
-                # No descriptor, no memory. An incomplete peer makes room for the
-                # next try; where there is none, only time can help.
-                if not self._drop_oldest():
-                    self._selector.unregister(self._listener)
-                    self._resume = time.monotonic() + _PAUSE
-                return
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):
+            # It hung up while it waited in the backlog.
+            return  # pragma: no cover (BSD and Windows tell; Linux accepts it first)
+        except (OSError, MemoryError):
+            # No descriptor, no memory. An incomplete peer makes room for the
+            # next try; where there is none, only time can help.
+            if not self._drop_oldest():
+                self._selector.unregister(self._listener)
+                self._resume = time.monotonic() + _PAUSE
+        else:
             self._admit(sock)
-            if self._closing:
-                return
 
     def _admit(self, sock: socket.socket) -> None:
         peer = _Peer(sock, time.monotonic() + PEER_TIME, self._app._secret)
@@ -235,9 +246,10 @@ class Host(_platform.ForkAware):
             sock.setblocking(False)
             # Most launches are here whole by now, and are never watched.
             self._read(peer)
-            if sock in self._peers:
-                self._selector.register(sock, selectors.EVENT_READ, peer)
-                peer.watched = True
+            if sock not in self._peers:
+                return
+            self._selector.register(sock, selectors.EVENT_READ, peer)
+            peer.watched = True
         except (OSError, MemoryError):  # pragma: no cover (no memory, in the system or here)
             self._drop(peer)
         if len(self._peers) > MAX_PEERS:
@@ -304,13 +316,13 @@ class Host(_platform.ForkAware):
             if payload or app.notify_empty:
                 # In `arguments` first, so that whoever was told finds itself there.
                 self._delivery.put(payload)
-                self._told = True
+                if self._hand_out_by == _NEVER:
+                    self._hand_out_by = time.monotonic() + _HEAD_START
             self._close(peer, ACK)
 
     def _hand_out(self) -> None:
-        """Have what was told in this turn delivered."""
-        if self._told:
-            self._told = False
+        if self._hand_out_by != _NEVER:
+            self._hand_out_by = _NEVER
             self._delivery.hand_out()
 
     def _ignore(self, peer: _Peer) -> None:
