@@ -47,7 +47,7 @@ TITLES = {
     "killed": "A killed host to the next",
 }
 
-COLORS = {"this": "#1f6fb2", "2.0.0": "#e08a1e", "floor": "#555555"}
+COLORS = {"this": "#1f6fb2", "2.0.0": "#e08a1e", "floor": "#555555", "bare host": "#8c8c8c"}
 OTHERS = "#9db4c4"
 BACKGROUND = "white"  # for those who read it on black
 COLUMNS = 3
