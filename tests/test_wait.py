@@ -192,15 +192,32 @@ class TestWait(ParameterTestCase):
 
     # -- the end of the wait --
 
-    def test_cheap_and_then_delivered(self):
-        """Under 1 % of a core: what the wait itself costs, as other programs only ever add to it."""
+    def test_delivered_when_it_has_waited(self):
         app, observer = self.singleton(), Collector()
         app.trace(observer)
-        program = self.finish(self.waiting(2))
-        kind, delivered, share = program.lines[1].split()
-        self.assertEqual((kind, delivered), ("second", "True"))
+        program = self.finish(self.waiting(0.5))
+        self.assertEqual(program.lines[1:], ["second True"])
         observer.wait_for((str(program.pid),))
-        self.assertLess(float(share), 0.01, "of a processor")
+
+    def test_few_wake_ups(self):
+        self.singleton()
+        with Claims() as claims:
+            self.second_launch("word", wait=1)
+        # The first, one at the end of each pause, and the hand-over's own.
+        self.assertLessEqual(len(claims.times), 2 + math.ceil(1 / _client._WAIT_STEP))
+
+    def test_cheap_wake_ups(self):
+        """What is done at each takes less than 1 % of the time from one to the next.
+
+        Not measured over real pauses: on a virtual machine that is short of processors, a
+        program which only sleeps as often was seen to take 1 to 2 % by itself.
+        """
+        self.singleton()
+        with Claims() as claims, mock.patch.object(_client.time, "sleep", lambda seconds: None):
+            before = time.process_time()
+            self.second_launch("word", wait=0.2)
+            used = time.process_time() - before
+        self.assertLess(used / len(claims.times), 0.01 * _client._WAIT_STEP)
 
     def test_ends_when_it_should(self):
         self.singleton()

@@ -2,9 +2,8 @@
 
     waiting.py PORT SECONDS
 
-Prints "waiting" when its first claim has failed; then what it becomes: "host"; "second DELIVERED
-SHARE", the share of a processor that it used while it waited, in the half second in which it was
-least; or, by Ctrl-C, "interrupted" with the descriptors and threads that it has more than before.
+Prints "waiting" when its first claim has failed; then what it becomes: "host"; "second DELIVERED";
+or, by Ctrl-C, "interrupted" with the descriptors and threads that it has more than before.
 Its argument is its process id. As the host it prints each launch, until a line on stdin; then it
 releases.
 """
@@ -15,7 +14,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 
 from saying import say
 
@@ -32,23 +30,11 @@ def watched_bind(sock, name):
     try:
         bind(sock, name)
     except OSError:
-        if not claims:
-            say("waiting")
+        socket.socket.bind = bind
+        say("waiting")
         raise
-    finally:
-        claims.append((time.monotonic(), time.process_time()))
 
 
-def least_share():
-    shares, (begun, used_before) = [], claims[0]
-    for now, used in claims:
-        if now - begun >= 0.5:
-            shares.append((used - used_before) / (now - begun))
-            begun, used_before = now, used
-    return min(shares, default=None)
-
-
-claims = []  # when each ended, by the clock and in processor time
 bind = socket.socket.bind
 socket.socket.bind = watched_bind
 # A shell's background jobs begin with Ctrl-C ignored.
@@ -57,7 +43,7 @@ before, interrupted = count_open(), False
 try:
     app = Socket_Singleton(port=PORT, strict=False, wait=SECONDS, argv=[str(os.getpid())])
 except MultipleSingletonsError as error:
-    say("second", error.delivered, least_share())
+    say("second", error.delivered)
 except KeyboardInterrupt:
     interrupted = True
 else:
