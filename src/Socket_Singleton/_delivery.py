@@ -47,9 +47,9 @@ class Delivery:
         # between finds too few launches that it may have, and is woken again.
         self._kept = 0  # the last so many packets are not to be handed out yet
         self._came = 0  # bytes of all that it ever put in
-        # Guards the fields below it. Taken by the observer thread and callers;
-        # held for a few steps, never while a caller's code runs. Reentrant, for
-        # signal handlers.
+        # Guards the next two. Taken by the observer thread and callers, and tried
+        # by the I/O thread; held for a few steps, never while a caller's code
+        # runs. Reentrant, for signal handlers.
         self._lock = threading.RLock()
         self._went = 0  # bytes of all that were ever taken out
         # Launches that `dispatch` took, while the function that it was given has

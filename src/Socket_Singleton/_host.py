@@ -18,8 +18,6 @@ from ._wire import ACK, MAX_PACKET, Packet, PacketTooLong, WrongSecret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from ._delivery import Delivery
     from ._singleton import Socket_Singleton
 
@@ -190,7 +188,7 @@ class Host(_platform.ForkAware):
         finally:
             self._shut()
 
-    def _next_events(self) -> Any:
+    def _next_events(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for what is next; have what was told delivered, unless there is more to do first."""
         events = self._selector.select(0) if self._hand_out_by != _NEVER else []
         if events and time.monotonic() < self._hand_out_by:
