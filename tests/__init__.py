@@ -23,6 +23,7 @@ from .test_dispatch import TestDispatch
 from .test_enforcement import TestSingletonEnforcement
 from .test_examples import TestExamples
 from .test_host_faults import (
+    TestAnswer,
     TestHostEnduresItsOwners,
     TestHostEnduresObservers,
     TestHostEnduresPeers,

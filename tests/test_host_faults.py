@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
 import random
 import socket
@@ -12,7 +13,7 @@ import time
 import unittest
 from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _delivery, _host, _wire
+from Socket_Singleton import Socket_Singleton, _client, _delivery, _host, _platform, _wire
 from Socket_Singleton._platform import close_resets
 from Socket_Singleton._wire import ACK, MAX_PACKET, decode
 
@@ -338,6 +339,42 @@ class TestHostEnduresPeers(HostTestCase):
 
 
 @unittest.skipUnless(resource, "this system has no limits to set")
+class TestAnswer(SingletonTestCase):
+    """A launch has its ACK whatever comes in between, or it is reset."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.listener = _client.Endpoint("127.0.0.1", self.port).claim()
+        self.addCleanup(self.listener.close)
+        self.peer = self.connect()
+        self.ours = self.listener.accept()[0]
+        self.addCleanup(self.ours.close)
+        close_resets(self.ours)
+
+    @unittest.skipIf(os.name == "nt", "a reset takes along there what was not read yet")
+    def test_comes_though_something_is_not_read(self):
+        """A peer that never hangs up may send more in the last moment: then to close is a reset."""
+        self.peer.sendall(b"more")
+        _host._answer(self.ours, ACK)
+        self.ours.close()
+        self.assertEqual(self.peer.recv(1), ACK)
+
+    def test_comes_with_the_end_though_a_forked_child_has_the_connection(self):
+        copy = self.ours.dup()
+        self.addCleanup(copy.close)
+        _host._answer(self.ours, ACK)
+        self.ours.close()
+        self.assertEqual(read_to_end(self.peer), ACK)
+
+    @unittest.skipUnless(_platform.MORE, "elsewhere the ACK goes first")
+    def test_is_a_reset_if_the_host_is_killed_halfway(self):
+        """An orderly end without an ACK would be that of a 2.0.0 host, which a launch does not ask again."""
+        with mock.patch.object(_platform, "close_ends", lambda sock: sock.close()):
+            _host._answer(self.ours, ACK)
+        with self.assertRaises(ConnectionError):
+            read_to_end(self.peer)
+
+
 class TestHostEnduresStarvation(SingletonTestCase):
     """No free descriptor in the host for a second and a half."""
 
@@ -664,6 +701,18 @@ class TestHostEnduresObservers(HostTestCase):
             self.assertEqual(self.exchange(b"right\0x\0"), ACK)
             go_on.set()
             wait_until(lambda: not app._delivery._lines, "the lines are printed")
+
+    def test_lines_do_not_hold_up_launches(self):
+        """A peer can cause lines without end; each launch waits for one at most."""
+        app, left = self.singleton(verbose=True), []
+        app.trace(lambda args: left.append(len(app._delivery._lines)))
+        with contextlib.redirect_stdout(io.StringIO()):
+            with app._delivery._lock:
+                app._delivery._lines.extend(["line"] * 100)
+                self.assertEqual(self.exchange(b"word\0"), ACK)
+                wait_until(lambda: not app._delivery._kept, "it may be delivered")
+            wait_until(lambda: left, "the launch reaches the observer")
+        self.assertGreater(left[0], 90)
 
     def test_decoding_any_payload_never_fails(self):
         rng = random.Random(5)

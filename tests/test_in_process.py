@@ -436,15 +436,27 @@ class TestInProcess(SingletonTestCase):
         self.singleton(strict=False).release()
         self.assertEqual((observer.calls, app.arguments), ([], (("word",),)))
 
-    def test_observer_thread_is_started_once(self):
+    def test_one_observer_thread_though_two_were_started(self):
         app, observer = self.singleton(), Collector()
-        app._delivery._begun.acquire()  # another thread is about to start it
         app.trace(observer)
         self.second_launch("x")
-        self.assertIsNone(app._delivery._thread)
-        app._delivery._begun.release()
-        app._delivery.wake()
         observer.wait_for(("x",))
+        another = threading.Thread(target=app._delivery._run)
+        another.start()
+        another.join(PATIENCE)
+        self.assertFalse(another.is_alive())
+        self.second_launch("y")
+        observer.wait_for(("x",), ("y",))
+
+    def test_start_of_the_observer_thread_is_interrupted(self):
+        """By a signal handler that raises: the next one who needs the thread starts it."""
+        app, observer = self.singleton(), Collector()
+        app._append_args(("x",))  # it waits
+        interrupted = mock.patch.object(threading.Thread, "start", side_effect=KeyboardInterrupt)
+        with interrupted, self.assertRaises(KeyboardInterrupt):
+            app.trace(observer)
+        self.second_launch("y")
+        observer.wait_for(("x",), ("y",))
 
     def test_release_from_many_threads_at_once(self):
         for _ in range(20):

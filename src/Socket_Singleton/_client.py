@@ -110,7 +110,7 @@ class Endpoint:
             listener = socket.socket(self.family, socket.SOCK_STREAM)
             try:
                 listener.setsockopt(socket.SOL_SOCKET, _platform.exclusive_option(), 1)
-                # For its peers: what it accepts inherits this, from the first on.
+                # For its peers, which inherit this from the first moment on.
                 _platform.close_resets(listener)
                 self._bind(listener, until)
                 listener.listen(_platform.BACKLOG)

@@ -57,9 +57,9 @@ class Delivery:
         self._under_way: list[Any] = []
         # One step each: appended by the I/O thread, taken by the observer thread.
         self._lines: collections.deque[str] = collections.deque(maxlen=MAX_LINES)
-        # Taken by who starts the thread, and given back only if that failed.
+        # Taken by the observer thread for good: if two were started, the other one ends.
         self._begun = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None  # set by that thread
         self._stopped = False  # set by `stop`, and never unset: one step
         self._idle: threading.Event | None = None  # set by the thread when it has no work
         # Locked while the observer thread has been told nothing new. It waits by
@@ -105,13 +105,13 @@ class Delivery:
 
     def wake(self) -> None:
         """Have the observer thread look whether it has work; start it for its first."""
-        if self._thread is None and self._start():
-            return  # it looks at once
         if self._news.locked():
             try:
                 self._news.release()
             except RuntimeError:
                 pass  # somebody else was quicker
+        if self._thread is None:
+            self._start()  # last, so that its first look covers this news
 
     def stop(self) -> None:
         """End the thread, after the call that it is in; what still waits goes on waiting."""
@@ -120,7 +120,7 @@ class Delivery:
 
     def drain(self, seconds: float) -> None:
         """Return when nothing wanted waits or is under way; after ``seconds`` at the latest."""
-        if self._thread is not None:
+        if self._thread is not None or self._lines or self._wanted():
             self._idle = threading.Event()
             self.wake()
             self._idle.wait(seconds)
@@ -133,21 +133,13 @@ class Delivery:
         self._packets.clear()
         self._under_way.clear()
 
-    def _start(self) -> bool:
-        """Start the thread if there is work for it; return whether this call did."""
+    def _start(self) -> None:
         if self._stopped or (_platform.THREADS_START_LATE and not (self._lines or self._wanted())):
-            return False
-        thread = threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True)
-        if self._begun.acquire(blocking=False):
-            self._thread = thread
-            try:
-                thread.start()
-                return True
-            except RuntimeError:
-                # The system has no thread to give; the next launch tries again.
-                self._thread = None
-                self._begun.release()
-        return False
+            return
+        try:
+            threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True).start()
+        except RuntimeError:
+            pass  # the system has no thread to give; the next launch tries again
 
     def _size(self) -> int:
         """Return the bytes of the launches that wait."""
@@ -163,22 +155,29 @@ class Delivery:
         return self._packets if len(self._packets) > self._kept and app._wants_launches() else None
 
     def _run(self) -> None:
+        # By who runs, and not by who starts it: a signal handler that raises may end a
+        # start at any step, and then the next one has to go.
+        if not self._begun.acquire(blocking=False):
+            return
+        self._thread = threading.current_thread()
         while True:
             self._news.acquire(blocking=False)  # what follows covers what was told until now
-            if self._lines:
-                self._app._say(self._lines.popleft())
-                continue
+            idle, line = self._idle, self._lines.popleft() if self._lines else None
+            if line is not None:
+                self._app._say(line)
             with self._lock:
                 queue = self._wanted()
                 launch = queue[0] if queue else None
+            if launch is not None and not self._stopped and self._deliver(launch, queue):
+                continue
+            # Here nothing is wanted, or it did not go: to try that again at once would be to spin.
+            if line is not None:
+                continue
             if self._stopped:
                 return
-            if launch is None:
-                if self._idle is not None:
-                    self._idle.set()
-                self._news.acquire()
-            elif not self._deliver(launch, queue):
-                self._news.acquire()  # to try the same again at once would be to spin
+            if launch is None and idle is not None:
+                idle.set()
+            self._news.acquire()
 
     def _deliver(self, launch: Any, queue: Any) -> bool:
         """Have the oldest launch delivered; return whether that went."""

@@ -52,9 +52,13 @@ _NEVER = float("inf")
 # Seconds, the longest that a selector is asked to wait: epoll overflows at 24 days.
 _LONGEST_WAIT = 24 * 60 * 60.0
 
-# Seconds for the I/O thread to end once it was told to. It does bounded work
-# between two looks, so this is not reached; it is there so that no wait is endless.
+# Seconds for the I/O thread to shut everything once it was told to. It does bounded
+# work between two looks, so this is not reached; it is there so that no wait is endless.
 _CLOSE_TIME = 10.0
+
+# Seconds for that thread to be gone, too. What is left of it then is Python's own
+# part, and nobody needs its end; but who counts threads after a release finds none.
+_GONE_TIME = 0.5
 
 
 class _Peer:
@@ -100,13 +104,14 @@ class Host(_platform.ForkAware):
         self._closing = False
         # Guards `_waker`, which `close` uses and then closes, and the `join`:
         # PyPy's cannot be called by two threads at once. The I/O thread never
-        # waits for it, so it can be held while that one ends. Reentrant for
+        # waits for it, so it can be held while that one ends. Reentrant, for
         # signal handlers.
         self._lock = threading.RLock()
         self._forked = False  # set once, in a forked child; read by its threads
         self._selector = selectors.DefaultSelector()
         try:
             self._waker, self._wakened = socket.socketpair()
+            self._waker.settimeout(_CLOSE_TIME)
         except BaseException:
             self._selector.close()
             raise
@@ -146,10 +151,22 @@ class Host(_platform.ForkAware):
             return
         with self._lock:
             self._wake()
-            self._thread.join(_CLOSE_TIME)
-            if self._thread.is_alive():
+            if not self._is_shut():
                 raise RuntimeError("the I/O thread of Socket_Singleton did not end")
             self._waker.close()
+            self._thread.join(_GONE_TIME)
+
+    def _is_shut(self) -> bool:
+        """Wait until the I/O thread has shut everything; return whether it did in time."""
+        # Not by `join`: a thread that ends takes a lock of Python's own, which a
+        # signal handler may have interrupted, and then waits here for that thread.
+        try:
+            self._waker.recv(1, socket.MSG_PEEK)  # the byte stays, for whoever else waits
+        except socket.timeout:
+            return False
+        except OSError:
+            pass  # it has, some time ago
+        return True
 
     def _wake(self) -> None:
         try:
@@ -242,13 +259,14 @@ class Host(_platform.ForkAware):
         self._peers[sock] = peer
         try:
             sock.setblocking(False)
+            _platform.close_resets(sock)  # Linux inherits it, others may not
             # Most launches are here whole by now, and are never watched.
             self._read(peer)
             if sock not in self._peers:
                 return
             self._selector.register(sock, selectors.EVENT_READ, peer)
             peer.watched = True
-        except (OSError, MemoryError):  # pragma: no cover (no memory, in the system or here)
+        except (OSError, MemoryError):  # pragma: no cover (macOS: it was reset already; Linux: no memory)
             self._drop(peer)
         if len(self._peers) > MAX_PEERS:
             self._drop_oldest()
@@ -314,9 +332,9 @@ class Host(_platform.ForkAware):
             if payload or app.notify_empty:
                 # In `arguments` first, so that whoever was told finds itself there.
                 self._delivery.put(payload)
-                if self._hand_out_by == _NEVER:
-                    self._hand_out_by = time.monotonic() + _HEAD_START
             self._close(peer, ACK)
+            if self._hand_out_by == _NEVER:
+                self._hand_out_by = time.monotonic() + _HEAD_START
 
     def _hand_out(self) -> None:
         if self._hand_out_by != _NEVER:
@@ -364,7 +382,8 @@ class Host(_platform.ForkAware):
         return True
 
     def _forget(self, peer: _Peer) -> None:
-        del self._peers[peer.sock]
+        if self._peers.pop(peer.sock, None) is None:
+            return
         self._buffered -= peer.counted
         if peer.watched:
             self._selector.unregister(peer.sock)
@@ -382,6 +401,7 @@ class Host(_platform.ForkAware):
         for peer in list(self._peers.values()):
             self._drop(peer)
         self._selector.close()
+        self._wakened.send(b"\0")  # `close` may wait for it
         self._wakened.close()
         if self._lock.acquire(blocking=False):
             self._waker.close()  # else `close` is under way, and does it
@@ -390,11 +410,13 @@ class Host(_platform.ForkAware):
 
 def _answer(sock: socket.socket, answer: bytes = b"") -> None:
     """End our side of the connection in order, with ``answer`` as the last thing that it carries."""
+    # In this order: if we are killed halfway, it is a reset until the answer is on its
+    # way. Not left to `close`, which resets what is not read yet, and does nothing
+    # while a forked child has the connection too.
     try:
-        _platform.close_ends(sock)
         if answer:
             sock.send(answer, _platform.MORE)
-        else:
-            sock.shutdown(socket.SHUT_WR)
+        _platform.close_ends(sock)
+        sock.shutdown(socket.SHUT_WR)
     except OSError:
         pass  # it did not wait for an answer, so it will not ask again

@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
@@ -55,7 +56,8 @@ def launch(number, report):
     while app._listening and time.monotonic() < end + (10 if ends_by_itself else 0):
         time.sleep(0.002)
     if HOW == "kill":
-        # Under this lock nothing more becomes owned, and nothing is begun.
+        # From here on nothing more becomes owned, and under the lock nothing is begun.
+        app._delivery.put = lambda _: threading.Event().wait(30)
         with app._delivery._lock:
             for args in app.arguments:
                 say(report, "left", args[0])
