@@ -238,10 +238,11 @@ class TestWait(ParameterTestCase):
 
     def test_shorter_than_a_pause(self):
         self.singleton()
+        begun = time.monotonic()
         with Claims() as claims:
             self.second_launch("word", wait=0.001)
         self.assertEqual(len(claims.times), 2)
-        self.assertGreaterEqual(claims.times[1] - claims.times[0], 0.001)
+        self.assertGreaterEqual(claims.times[1] - begun, 0.001)
 
     def test_strict_ends_without_a_code_when_delivered(self):
         app, observer = self.singleton(), Collector()
