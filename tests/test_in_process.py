@@ -436,6 +436,13 @@ class TestInProcess(SingletonTestCase):
         self.singleton(strict=False).release()
         self.assertEqual((observer.calls, app.arguments), ([], (("word",),)))
 
+    def test_release_from_a_signal_handler_that_interrupted_the_start_of_a_thread(self):
+        """Python holds a lock there, which every thread needs in order to be gone."""
+        app = self.singleton()
+        with threading._active_limbo_lock:
+            app.release()
+        self.singleton(strict=False).release()
+
     def test_one_observer_thread_though_two_were_started(self):
         app, observer = self.singleton(), Collector()
         app.trace(observer)
