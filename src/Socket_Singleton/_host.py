@@ -161,7 +161,7 @@ class Host(_platform.ForkAware):
         # Not by `join`: a thread that ends takes a lock of Python's own, which a
         # signal handler may have interrupted, and then waits here for that thread.
         try:
-            self._waker.recv(1, socket.MSG_PEEK)  # the byte stays, for whoever else waits
+            self._waker.recv(1)
         except socket.timeout:
             return False
         except OSError:
