@@ -242,10 +242,9 @@ class Witnessed(Socket_Singleton):
 
         put = Delivery.put
 
-        def logged(delivery: Delivery, packets: list[bytearray]) -> None:
-            for packet in packets:
-                self.log.launch("owned", decode(packet))
-            put(delivery, packets)
+        def logged(delivery: Delivery, packet: bytearray) -> None:
+            self.log.launch("owned", decode(packet))
+            put(delivery, packet)
 
         Delivery.put = logged
         super()._serve(listener)
