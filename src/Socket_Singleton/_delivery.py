@@ -34,8 +34,9 @@ MAX_LINES = 1000
 class Delivery:
     """What the host owns on its way to the observers of ``app``.
 
-    The I/O thread waits for no lock here. Who calls `release` waits for that
-    thread, and may be a signal handler that has interrupted who holds the lock.
+    The I/O thread waits for no lock here, but for Python's own when it starts the
+    observer thread. Who calls `release` waits for the I/O thread, and may be a
+    signal handler that has interrupted who holds the lock.
     """
 
     def __init__(self, app: Socket_Singleton) -> None:
