@@ -33,9 +33,10 @@ try:
 except ImportError:  # Windows
     resource = None
 
-# Seconds in which a launch is served beside any number of bad peers: far less
-# than the 2 s it has, far more than the milliseconds it takes.
-SOON = 1.0
+# Seconds in which a launch is served beside any number of bad peers: before a launch
+# begins its last try, and far more than the milliseconds it takes. A machine that is
+# short of processors, PyPy and 16 MiB of other peers were seen to need 1.3.
+SOON = _client.HAND_OVER_TIME - _client._ANSWER_TIME
 
 
 def allow_descriptors(number: int) -> None:
