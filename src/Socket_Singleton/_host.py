@@ -382,8 +382,7 @@ class Host(_platform.ForkAware):
         return True
 
     def _forget(self, peer: _Peer) -> None:
-        if self._peers.pop(peer.sock, None) is None:
-            return
+        del self._peers[peer.sock]
         self._buffered -= peer.counted
         if peer.watched:
             self._selector.unregister(peer.sock)
