@@ -24,6 +24,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -248,7 +249,7 @@ class BareHost(Floor):
     IMPORT = TAKE = LAUNCH = ""
 
     _MORE = getattr(socket, "MSG_MORE", 0)
-    _RESET, _END = ((b"\1" if on else b"\0").ljust(4, b"\0") + bytes(4) for on in (True, False))
+    _RESET, _END = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # struct linger
 
     def take(self) -> None:
         super().take()

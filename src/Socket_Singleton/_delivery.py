@@ -73,7 +73,7 @@ class Delivery:
     def put(self, packet: bytearray) -> None:
         """Take a launch that the host owns; it is in `waiting`, and stays there until `hand_out`."""
         self._kept += 1
-        self._came += len(packet) + _OVERHEAD
+        self._came += _size_of(packet)
         self._packets.append(packet)
         # Who has the lock now has it for a moment only: the next launch sees to it.
         if self._size() > MAX_WAITING and self._lock.acquire(blocking=False):
@@ -90,7 +90,8 @@ class Delivery:
         with us that we owned, as we might a moment later.
         """
         self._kept = 0
-        self.wake()
+        if self._packets:  # a launch without arguments is news to nobody
+            self.wake()
 
     def say(self, line: str) -> None:
         """Take one line, if the app is verbose."""

@@ -161,7 +161,8 @@ class Host(_platform.ForkAware):
         # Not by `join`: a thread that ends takes a lock of Python's own, which a
         # signal handler may have interrupted, and then waits here for that thread.
         try:
-            self._waker.recv(1)
+            # The byte stays: if this is interrupted, the next call needs it as well.
+            self._waker.recv(1, socket.MSG_PEEK)
         except socket.timeout:
             return False
         except OSError:
