@@ -270,6 +270,13 @@ class SingletonTestCase(unittest.TestCase):
             self.connect()  # an event, with which the host looks at its clock
             yield
 
+    def assert_reset(self, peer: socket.socket) -> None:
+        """Check that the host ends this connection with a reset."""
+        peer.settimeout(PATIENCE)
+        with self.assertRaises(ConnectionError):
+            read_to_end(peer)
+            peer.sendall(b"x")  # where the system reports the reset only to a sender
+
     def assert_sent_once(self, listener: socket.socket, packet: bytes) -> None:
         """Check that one connection waits there, with ``packet``; whoever made it is done."""
         peer, _ = listener.accept()

@@ -66,6 +66,20 @@ class HostTestCase(SingletonTestCase):
         app.trace(self.observer)
         return app
 
+    @contextlib.contextmanager
+    def host_that_stands_still(self):
+        """Have a host that does nothing until an event is set; yield that, and the turns it takes then."""
+        go_on, turns, next_events = threading.Event(), [], _host.Host._next_events
+
+        def next_events_later(host):
+            go_on.wait(PATIENCE)
+            turns.append(next_events(host))
+            return turns[-1]
+
+        with mock.patch.object(_host.Host, "_next_events", next_events_later):
+            self.host()
+            yield go_on, turns
+
     def assert_serves(self, app) -> None:
         """Check that one more launch is owned soon, and that the host has its port."""
         begun = time.monotonic()
@@ -74,12 +88,6 @@ class HostTestCase(SingletonTestCase):
         wait_until(lambda: ("still there",) in self.observer.calls, "the launch reaches the observer")
         self.observer.calls.remove(("still there",))
         self.assertTrue(app._listening)
-
-    def assert_reset(self, peer: socket.socket) -> None:
-        peer.settimeout(PATIENCE)
-        with self.assertRaises(ConnectionError):
-            read_to_end(peer)
-            peer.sendall(b"x")  # where the system reports the reset only to a sender
 
 
 class TestHostEnduresPeers(HostTestCase):
@@ -139,25 +147,18 @@ class TestHostEnduresPeers(HostTestCase):
 
     def test_what_came_before_the_host_looked_is_not_cut(self):
         """It stood still beyond the deadline, with more in the system's buffer than it reads at a time."""
-        arrived, accept = threading.Event(), _host.Host._accept
-
-        def accept_late(host):
-            arrived.wait(PATIENCE)
-            accept(host)
-
-        limits = mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4, _READS_PER_TURN=1)
-        with limits, mock.patch.object(_host.Host, "_accept", accept_late):
-            self.host()
-            peer = self.connect()
-            peer.sendall(b"one\0two\0three\0")
-            peer.shutdown(socket.SHUT_WR)
-            arrived.set()
-            self.assertEqual(read_to_end(peer), ACK)
+        with mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4):
+            with self.host_that_stands_still() as (go_on, _):
+                peer = self.connect()
+                peer.sendall(b"one\0two\0three\0")
+                peer.shutdown(socket.SHUT_WR)
+                go_on.set()
+                self.assertEqual(read_to_end(peer), ACK)
         self.observer.wait_for(("one", "two", "three"))
 
     def test_what_came_before_the_host_looked_can_be_too_much(self):
         """Then the largest goes, here one whose deadline is over as well."""
-        with mock.patch.multiple(_host, MAX_BUFFERED=100, _READ_SIZE=20, _READS_PER_TURN=1):
+        with mock.patch.multiple(_host, MAX_BUFFERED=100, _READ_SIZE=20):
             app = self.host()
             grows, large = self.connect(), self.connect()
             grows.sendall(b"x" * 10)
@@ -268,6 +269,40 @@ class TestHostEnduresPeers(HostTestCase):
         self.assertGreater(most, _host.MAX_BUFFERED / 2)
         self.assertLessEqual(most, _host.MAX_BUFFERED + 65536)
         self.assert_serves(app)
+
+    def test_launch_is_soon_past_those_that_wait_before_it(self):
+        """It waits a turn for dozens of them, and not a turn for each, which can be long."""
+        with self.host_that_stands_still() as (go_on, turns):
+            for _ in range(100):
+                self.connect().sendall(b"half a pack")
+            launch = self.connect()
+            launch.sendall(b"whole\0")
+            launch.shutdown(socket.SHUT_WR)
+            go_on.set()
+            self.assertEqual(read_to_end(launch), ACK)
+        self.assertLess(len(turns), 5)
+        self.observer.wait_for(("whole",))
+
+    def test_peers_with_much_to_say_take_turns(self):
+        taken, take = [], _host.Host._take
+
+        def take_and_tell(host, peer, data):
+            taken.append(peer)
+            take(host, peer, data)
+
+        steps = mock.patch.object(_host, "_READ_SIZE", 4)
+        with steps, mock.patch.object(_host.Host, "_take", take_and_tell):
+            with self.host_that_stands_still() as (go_on, _):
+                peers = [self.connect() for _ in range(2)]
+                for peer in peers:
+                    peer.sendall(b"in steps of 4 b\0")
+                    peer.shutdown(socket.SHUT_WR)
+                go_on.set()
+                for peer in peers:
+                    self.assertEqual(read_to_end(peer), ACK)
+        self.assertEqual(len(taken), 8)
+        for one, other in zip(taken, taken[1:]):
+            self.assertIsNot(one, other)
 
     def test_wrong_secrets_with_megabytes_are_not_kept(self):
         app = self.host(secret="right")
@@ -394,15 +429,22 @@ class TestHostEnduresStarvation(SingletonTestCase):
 
     def check(self, parked_peers: int, *how: str):
         host = self.start(PROGRAMS / "starved_host.py", self.port, *how, ready="ready")
-        for _ in range(parked_peers):
-            self.connect().sendall(b"half a pack")
+        parked = [self.connect() for _ in range(parked_peers)]
+        for peer in parked:
+            peer.sendall(b"half a pack")
         self.assertEqual(self.exchange(b"after them\0"), ACK)  # so these have been accepted
+        host.expect("got after them")  # and its own descriptor is closed
         host.write("starve\n")
         host.expect("starved")
         begun = time.monotonic()
-        if parked_peers:
-            # Room is made for a launch at once, not when the peers' time is up.
-            self.assertEqual(self.exchange(b"made room\0"), ACK)
+        if parked:
+            # Room is made for a launch at once, not when the peers' time is up, and for it alone.
+            launch = self.connect()
+            self.assert_reset(parked[0])
+            for peer, rest in ((parked[1], b"et\0"), (parked[2], b"et\0"), (launch, b"made room\0")):
+                peer.sendall(rest)
+                peer.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_to_end(peer), ACK)
             self.assertLess(time.monotonic() - begun, SOON)
         launches = [self.start_app("default", self.port, word) for word in "abc"]
         self.assertIsNone(self.second_launch(client=False).delivered)  # the port is held

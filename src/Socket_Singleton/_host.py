@@ -33,9 +33,15 @@ MAX_PEERS = 256
 # the longest, so that one alone always fits.
 MAX_BUFFERED = 2 * MAX_PACKET
 
-# Bytes read at a time, and reads of one peer before the others have their turn.
+# Bytes read at a time, and reads of one peer before the others have their turn;
+# a read that is full is the last: much more may be to come.
 _READ_SIZE = 64 * 1024
 _READS_PER_TURN = 4
+
+# Connections taken from the backlog before the peers have their turn: so many that
+# a launch is soon past those whose packets are not whole, and so few that each of
+# them is read a few times before it is the oldest.
+_ACCEPTS_PER_TURN = MAX_PEERS // 4
 
 # Seconds without accepting when the system has no descriptor, or no memory, for
 # one more peer. The launches wait in the backlog; they have 2 s.
@@ -241,19 +247,23 @@ class Host(_platform.ForkAware):
                 self._finish(peer, hung_up=False)
 
     def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionError):
-            # It hung up while it waited in the backlog.
-            return  # pragma: no cover (BSD and Windows tell; Linux accepts it first)
-        except (OSError, MemoryError):
-            # No descriptor, no memory. An incomplete peer makes room for the
-            # next try; where there is none, only time can help.
-            if not self._drop_oldest():
-                self._selector.unregister(self._listener)
-                self._resume = time.monotonic() + _PAUSE
-        else:
+        """Take who waits in the backlog, up to the first whose packet is dealt with."""
+        for taken in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionError):
+                return  # no more, or it hung up while it waited (so BSD and Windows)
+            except (OSError, MemoryError):
+                # No descriptor, no memory. An incomplete peer makes room for the
+                # next try; where there is none, only time can help. If this was
+                # not the first, perhaps nobody waits, or the port is free by now.
+                if not taken and not self._drop_oldest():
+                    self._selector.unregister(self._listener)
+                    self._resume = time.monotonic() + _PAUSE
+                return
             self._admit(sock)
+            if sock not in self._peers:
+                return
 
     def _admit(self, sock: socket.socket) -> None:
         peer = _Peer(sock, time.monotonic() + PEER_TIME, self._app._secret)
@@ -281,7 +291,7 @@ class Host(_platform.ForkAware):
                     self._finish(peer, hung_up=True)
                     break
                 self._take(peer, data)
-                if peer.sock not in self._peers:
+                if len(data) == _READ_SIZE or peer.sock not in self._peers:
                     break
         except BlockingIOError:
             return True
