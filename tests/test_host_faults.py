@@ -147,13 +147,13 @@ class TestHostEnduresPeers(HostTestCase):
 
     def test_what_came_before_the_host_looked_is_not_cut(self):
         """It stood still beyond the deadline, with more in the system's buffer than it reads at a time."""
-        with mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4):
-            with self.host_that_stands_still() as (go_on, _):
-                peer = self.connect()
-                peer.sendall(b"one\0two\0three\0")
-                peer.shutdown(socket.SHUT_WR)
-                go_on.set()
-                self.assertEqual(read_to_end(peer), ACK)
+        limits = mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4)
+        with limits, self.host_that_stands_still() as (go_on, _):
+            peer = self.connect()
+            peer.sendall(b"one\0two\0three\0")
+            peer.shutdown(socket.SHUT_WR)
+            go_on.set()
+            self.assertEqual(read_to_end(peer), ACK)
         self.observer.wait_for(("one", "two", "three"))
 
     def test_what_came_before_the_host_looked_can_be_too_much(self):
@@ -291,15 +291,15 @@ class TestHostEnduresPeers(HostTestCase):
             take(host, peer, data)
 
         steps = mock.patch.object(_host, "_READ_SIZE", 4)
-        with steps, mock.patch.object(_host.Host, "_take", take_and_tell):
-            with self.host_that_stands_still() as (go_on, _):
-                peers = [self.connect() for _ in range(2)]
-                for peer in peers:
-                    peer.sendall(b"in steps of 4 b\0")
-                    peer.shutdown(socket.SHUT_WR)
-                go_on.set()
-                for peer in peers:
-                    self.assertEqual(read_to_end(peer), ACK)
+        told = mock.patch.object(_host.Host, "_take", take_and_tell)
+        with steps, told, self.host_that_stands_still() as (go_on, _):
+            peers = [self.connect() for _ in range(2)]
+            for peer in peers:
+                peer.sendall(b"in steps of 4 b\0")
+                peer.shutdown(socket.SHUT_WR)
+            go_on.set()
+            for peer in peers:
+                self.assertEqual(read_to_end(peer), ACK)
         self.assertEqual(len(taken), 8)
         for one, other in zip(taken, taken[1:]):
             self.assertIsNot(one, other)
