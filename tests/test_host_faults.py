@@ -147,7 +147,7 @@ class TestHostEnduresPeers(HostTestCase):
 
     def test_what_came_before_the_host_looked_is_not_cut(self):
         """It stood still beyond the deadline, with more in the system's buffer than it reads at a time."""
-        limits = mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4)
+        limits = mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4, _READS_PER_TURN=1)
         with limits, self.host_that_stands_still() as (go_on, _):
             peer = self.connect()
             peer.sendall(b"one\0two\0three\0")

@@ -78,9 +78,6 @@ class Packet:
         # What the packet must begin with; None once it has been seen.
         self._awaited = None if secret is None else secret + _NUL
 
-    def __len__(self) -> int:
-        return len(self._payload)
-
     @property
     def started(self) -> bool:
         """Whether a single byte of it has arrived."""
