@@ -67,18 +67,41 @@ class HostTestCase(SingletonTestCase):
         return app
 
     @contextlib.contextmanager
-    def host_that_stands_still(self):
-        """Have a host that does nothing until an event is set; yield that, and the turns it takes then."""
-        go_on, turns, next_events = threading.Event(), [], _host.Host._next_events
+    def host_in_steps(self, **options):
+        """Have a host that takes a turn for each call of what this yields, and all it likes afterwards."""
+        turns, done, next_events = threading.Semaphore(0), [], _host.Host._next_events
 
-        def next_events_later(host):
-            go_on.wait(PATIENCE)
-            turns.append(next_events(host))
-            return turns[-1]
+        def next_events_when_told(host):
+            if not done:
+                turns.acquire(timeout=PATIENCE)
+            return next_events(host)
 
-        with mock.patch.object(_host.Host, "_next_events", next_events_later):
-            self.host()
-            yield go_on, turns
+        with mock.patch.object(_host.Host, "_next_events", next_events_when_told):
+            self.host(**options)
+            try:
+                yield turns.release
+            finally:
+                done.append(True)
+                turns.release()
+
+    @contextlib.contextmanager
+    def turns_of_readers(self):
+        """Have hosts read 4 bytes at a time; yield the list of whom they read, each by its letter."""
+        readers, take = [], _host.Host._take
+
+        def take_and_tell(host, peer, data):
+            readers.append(data.decode().strip("\0")[-1:] or readers[-1])
+            take(host, peer, data)
+
+        with mock.patch.object(_host, "_READ_SIZE", 4), mock.patch.object(_host.Host, "_take", take_and_tell):
+            yield readers
+
+    def say(self, packet: bytes) -> socket.socket:
+        """Return a peer that has sent a whole packet, and its end."""
+        peer = self.connect()
+        peer.sendall(packet)
+        peer.shutdown(socket.SHUT_WR)
+        return peer
 
     def assert_serves(self, app) -> None:
         """Check that one more launch is owned soon, and that the host has its port."""
@@ -147,12 +170,9 @@ class TestHostEnduresPeers(HostTestCase):
 
     def test_what_came_before_the_host_looked_is_not_cut(self):
         """It stood still beyond the deadline, with more in the system's buffer than it reads at a time."""
-        limits = mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4, _READS_PER_TURN=1)
-        with limits, self.host_that_stands_still() as (go_on, _):
-            peer = self.connect()
-            peer.sendall(b"one\0two\0three\0")
-            peer.shutdown(socket.SHUT_WR)
-            go_on.set()
+        with mock.patch.multiple(_host, PEER_TIME=0.0, _READ_SIZE=4):
+            with self.host_in_steps():
+                peer = self.say(b"one\0two\0three\0")
             self.assertEqual(read_to_end(peer), ACK)
         self.observer.wait_for(("one", "two", "three"))
 
@@ -258,51 +278,108 @@ class TestHostEnduresPeers(HostTestCase):
             self.assertEqual(app._host._buffered, 0)
 
     def test_two_hundred_peers_that_park_half_a_megabyte_each(self):
-        app = self.host()
-        peers = [self.connect() for _ in range(200)]
-        most = 0
-        for peer in peers:
-            with contextlib.suppress(ConnectionError, socket.timeout):
-                peer.settimeout(0.2)
-                peer.sendall(b"x" * 512 * 1024)
-            most = max(most, app._host._buffered)
-        self.assertGreater(most, _host.MAX_BUFFERED / 2)
-        self.assertLessEqual(most, _host.MAX_BUFFERED + 65536)
-        self.assert_serves(app)
-
-    def test_launch_is_soon_past_those_that_wait_before_it(self):
-        """It waits a turn for dozens of them, and not a turn for each, which can be long."""
-        with self.host_that_stands_still() as (go_on, turns):
-            for _ in range(100):
-                self.connect().sendall(b"half a pack")
-            launch = self.connect()
-            launch.sendall(b"whole\0")
-            launch.shutdown(socket.SHUT_WR)
-            go_on.set()
-            self.assertEqual(read_to_end(launch), ACK)
-        self.assertLess(len(turns), 5)
-        self.observer.wait_for(("whole",))
-
-    def test_peers_with_much_to_say_take_turns(self):
-        taken, take = [], _host.Host._take
+        most, take = [0], _host.Host._take
 
         def take_and_tell(host, peer, data):
-            taken.append(peer)
             take(host, peer, data)
+            most.append(max(most.pop(), host._buffered))
 
-        steps = mock.patch.object(_host, "_READ_SIZE", 4)
-        told = mock.patch.object(_host.Host, "_take", take_and_tell)
-        with steps, told, self.host_that_stands_still() as (go_on, _):
-            peers = [self.connect() for _ in range(2)]
+        with mock.patch.object(_host.Host, "_take", take_and_tell):
+            app = self.host()
+            peers = [self.connect() for _ in range(200)]
             for peer in peers:
-                peer.sendall(b"in steps of 4 b\0")
-                peer.shutdown(socket.SHUT_WR)
-            go_on.set()
-            for peer in peers:
-                self.assertEqual(read_to_end(peer), ACK)
-        self.assertEqual(len(taken), 8)
-        for one, other in zip(taken, taken[1:]):
-            self.assertIsNot(one, other)
+                with contextlib.suppress(ConnectionError, socket.timeout):
+                    peer.settimeout(0.2)
+                    peer.sendall(b"x" * 512 * 1024)
+            self.assert_serves(app)
+            wait_until(lambda: most[0] > _host.MAX_BUFFERED / 2, "much was parked")
+        self.assertLessEqual(most[0], _host.MAX_BUFFERED)
+        self.assert_serves(app)
+
+    def test_large_launches_at_once(self):
+        """Together they are several times what may wait."""
+        packet, answers = b"x" * 1_000_000 + b"\0", []
+        self.host()
+        launches = [threading.Thread(target=lambda: answers.append(self.exchange(packet))) for _ in range(60)]
+        for launch in launches:
+            launch.start()
+        for launch in launches:
+            launch.join(PATIENCE)
+        self.assertEqual(answers, [ACK] * 60)
+
+    def test_launch_is_soon_past_those_that_wait_before_it(self):
+        """It waits a turn for several of them, and not a turn for each, which can be long."""
+        with self.host_in_steps() as take_turn:
+            for _ in range(30):
+                self.connect().sendall(b"half a pack")
+                self.connect().close()
+                self.say(b"another launch\0")
+            launch = self.say(b"this launch\0")
+            for _ in range(7):
+                take_turn()
+            self.assertEqual(read_to_end(launch), ACK)
+        self.observer.wait_for(*[("another launch",)] * 30, ("this launch",))
+
+    def test_large_launches_become_whole_one_after_the_other(self):
+        with self.turns_of_readers() as readers:
+            with self.host_in_steps():
+                launches = [self.say(word * 40 + b"\0") for word in (b"a", b"b", b"c")]
+            for launch in launches:
+                self.assertEqual(read_to_end(launch), ACK)
+        # Two reads of each when it comes, and then at most 16 of one.
+        self.assertEqual("".join(readers), "aabbcc" + "a" * 9 + "b" * 9 + "c" * 9)
+
+    def test_those_that_are_ignored_wait_for_those_that_are_not(self):
+        with self.turns_of_readers() as readers:
+            with self.host_in_steps(secret="x") as take_turn:
+                ignored = self.say(b"i" * 500)
+                take_turn()
+                wait_until(lambda: len(readers) == 2, "it is ignored by now")
+                launch = self.say(b"x\0" + b"l" * 40 + b"\0")
+            self.assertEqual(read_to_end(launch), ACK)
+            wait_until(lambda: readers.count("i") == 125, "what is ignored is read to its end")
+        order = "".join(readers)
+        self.assertLess(order.rindex("l"), order.rindex("i"))
+        self.assertEqual(read_to_end(ignored), b"")
+
+    def test_what_is_short_does_not_wait_for_what_is_long(self):
+        with self.turns_of_readers() as readers:
+            with self.host_in_steps() as take_turn:
+                long, short = self.say(b"l" * 500 + b"\0"), self.connect()
+                take_turn()
+                wait_until(lambda: len(readers) == 2, "the long one was looked at")
+                short.sendall(b"s\0")
+                short.shutdown(socket.SHUT_WR)
+                take_turn()
+                self.assertEqual(read_to_end(short), ACK)
+            self.assertEqual(read_to_end(long), ACK)
+
+    def test_one_that_says_much_is_dropped_before_its_turn(self):
+        with mock.patch.object(_host, "MAX_PEERS", 1), self.one_that_says_much() as (long, take_turn):
+            self.connect()
+            take_turn()
+            self.assert_reset(long)
+        self.assertEqual(self.exchange(b"after it\0"), ACK)
+        self.observer.wait_for(("after it",))
+
+    def test_port_is_given_up_before_the_turn_of_one_that_says_much(self):
+        with self.one_that_says_much(release_threshold=1) as (long, take_turn):
+            last = self.say(b"end\0")  # whole when it comes
+            take_turn()
+            self.assertEqual(read_to_end(last), ACK)
+            self.assert_reset(long)
+        self.observer.wait_for(("end",))
+
+    @contextlib.contextmanager
+    def one_that_says_much(self, **options):
+        """Have a host in steps before the last turn of a peer; yield the peer, and how to take that turn."""
+        with self.turns_of_readers() as readers, self.host_in_steps(**options) as take_turn:
+            long = self.say(b"l" * 100 + b"\0")
+            take_turn()
+            take_turn()
+            wait_until(lambda: len(readers) == 18, "it had its turn once")
+            # Whoever comes now is told by the system after the one that was there.
+            yield long, take_turn
 
     def test_wrong_secrets_with_megabytes_are_not_kept(self):
         app = self.host(secret="right")

@@ -33,15 +33,19 @@ MAX_PEERS = 256
 # the longest, so that one alone always fits.
 MAX_BUFFERED = 2 * MAX_PACKET
 
-# Bytes read at a time, and reads of one peer before the others have their turn;
-# a read that is full is the last: much more may be to come.
-_READ_SIZE = 64 * 1024
-_READS_PER_TURN = 4
+# Bytes read at a time, and reads of one peer in a turn: most packets, and their end.
+# What all peers can have said before they wait for one another does not fill
+# `MAX_BUFFERED`: 48 KiB each.
+_READ_SIZE = 16 * 1024
+_READS_PER_TURN = 2
 
-# Connections taken from the backlog before the peers have their turn: so many that
-# a launch is soon past those whose packets are not whole, and so few that each of
-# them is read a few times before it is the oldest.
-_ACCEPTS_PER_TURN = MAX_PEERS // 4
+# Reads in a turn of one peer alone, of all that have said a read or more already.
+_READS_OF_LARGE = 16
+
+# Connections taken from the backlog in a turn, while there are peers. So a launch is
+# soon past many that come to nothing; and if many come after it, 4 MiB of it are read
+# before they make it the oldest.
+_ACCEPTS_PER_TURN = 16
 
 # Seconds without accepting when the system has no descriptor, or no memory, for
 # one more peer. The launches wait in the backlog; they have 2 s.
@@ -80,6 +84,14 @@ class _Peer:
         # Bytes thrown away since the peer was ignored; None while it is not.
         self.ignored: int | None = None
         self.watched = False  # by the selector
+
+    def rank(self) -> tuple[bool, float]:
+        """Return what is least for the one whose turn it is, of those that have said much.
+
+        The oldest, so that they become whole one after the other: if all grew in step,
+        they would be too much together before one is whole. Those that are ignored last.
+        """
+        return self.ignored is not None, self.deadline
 
 
 class Host(_platform.ForkAware):
@@ -200,17 +212,28 @@ class Host(_platform.ForkAware):
     def _run(self) -> None:
         try:
             while not self._closing:
-                for key, _ in self._next_events():
-                    # An earlier event of this turn may have ended the host, or this peer.
-                    if self._closing:
-                        break
-                    if key.fileobj is self._listener:
-                        self._accept()
-                    elif key.fileobj in self._peers:  # pragma: no branch (that is a matter of timing)
-                        self._read(key.data)
+                self._serve(self._next_events())
                 self._mind_the_clock()
         finally:
             self._shut()
+
+    def _serve(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """Take one turn: with who is new, with who has said little, and with one of those that said much."""
+        large: list[_Peer] = []
+        for key, _ in events:
+            # An earlier event of this turn may have ended the host, or this peer.
+            if self._closing:
+                return
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.fileobj in self._peers:  # pragma: no branch (that is a matter of timing)
+                if (key.data.ignored or key.data.counted) < _READ_SIZE:
+                    self._read(key.data)
+                else:
+                    large.append(key.data)
+        large = [peer for peer in large if peer.sock in self._peers]
+        if large and not self._closing:
+            self._read(min(large, key=_Peer.rank), _READS_OF_LARGE)
 
     def _next_events(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for what is next; have what was told delivered, unless there is more to do first."""
@@ -247,7 +270,7 @@ class Host(_platform.ForkAware):
                 self._finish(peer, hung_up=False)
 
     def _accept(self) -> None:
-        """Take who waits in the backlog, up to the first whose packet is dealt with."""
+        """Take who waits in the backlog: one while there are no peers, since a turn is short then."""
         for taken in range(_ACCEPTS_PER_TURN):
             try:
                 sock, _ = self._listener.accept()
@@ -262,7 +285,7 @@ class Host(_platform.ForkAware):
                     self._resume = time.monotonic() + _PAUSE
                 return
             self._admit(sock)
-            if sock not in self._peers:
+            if not self._peers:
                 return
 
     def _admit(self, sock: socket.socket) -> None:
@@ -282,16 +305,16 @@ class Host(_platform.ForkAware):
         if len(self._peers) > MAX_PEERS:
             self._drop_oldest()
 
-    def _read(self, peer: _Peer) -> bool:
+    def _read(self, peer: _Peer, reads: int = _READS_PER_TURN) -> bool:
         """Take what has come from a peer; return whether that was all, and it is still a peer."""
         try:
-            for _ in range(_READS_PER_TURN):
+            for _ in range(reads):
                 data = peer.sock.recv(_READ_SIZE)
                 if not data:
                     self._finish(peer, hung_up=True)
                     break
                 self._take(peer, data)
-                if len(data) == _READ_SIZE or peer.sock not in self._peers:
+                if peer.sock not in self._peers:
                     break
         except BlockingIOError:
             return True
