@@ -8,6 +8,7 @@ import io
 import os
 import random
 import socket
+import statistics
 import threading
 import time
 import unittest
@@ -439,8 +440,9 @@ class TestHostEnduresPeers(HostTestCase):
             launches(500)
             growth.append(resident_bytes() - memory)
         self.assertEqual((len(os.listdir("/proc/self/fd")), threading.active_count()), before)
-        # What launches leave behind, all of them do; what PyPy compiles is over at some time.
-        self.assertLess(sum(growth[-4:]), 512 * 1024, growth)
+        # What launches leave behind, all of them do: here 64 bytes each. What PyPy compiles
+        # is over at some time, and what it takes from the system comes in large steps.
+        self.assertLess(statistics.median(growth[-5:]), 500 * 64, growth)
 
     def exchange_quietly(self, data: bytes) -> None:
         # Not `exchange`, whose clean-ups would be what grows.
