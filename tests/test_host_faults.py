@@ -360,8 +360,10 @@ class TestHostEnduresPeers(HostTestCase):
             self.connect()
             take_turn()
             self.assert_reset(long)
-        self.assertEqual(self.exchange(b"after it\0"), ACK)
-        self.observer.wait_for(("after it",))
+        # One more than a turn takes: the last of them comes after it.
+        more = _host._ACCEPTS_PER_TURN + 1
+        self.assertEqual([self.exchange(b"after it\0") for _ in range(more)], [ACK] * more)
+        self.observer.wait_for(*[("after it",)] * more)
 
     def test_port_is_given_up_before_the_turn_of_one_that_says_much(self):
         with self.one_that_says_much(release_threshold=1) as (long, take_turn):
@@ -370,6 +372,27 @@ class TestHostEnduresPeers(HostTestCase):
             self.assertEqual(read_to_end(last), ACK)
             self.assert_reset(long)
         self.observer.wait_for(("end",))
+
+    def test_release_comes_while_several_are_taken_from_the_backlog(self):
+        """Who comes after it is not owned any more, and finds the port free."""
+        admit, releases = _host.Host._admit, []
+
+        def admit_and_release(host, sock):
+            admit(host, sock)
+            if not releases:
+                releases.append(threading.Thread(target=host._app.release))
+                releases[0].start()
+                wait_until(lambda: host._closing, "the release is under way")
+
+        with mock.patch.object(_host.Host, "_admit", admit_and_release):
+            with self.host_in_steps():
+                half, launch = self.connect(), self.connect()
+                half.sendall(b"half a pack")
+                launch.sendall(b"too late\0")
+                launch.shutdown(socket.SHUT_WR)
+            self.assert_reset(half)
+            self.assert_reset(launch)
+            releases[0].join(PATIENCE)
 
     @contextlib.contextmanager
     def one_that_says_much(self, **options):

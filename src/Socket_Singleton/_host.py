@@ -279,13 +279,13 @@ class Host(_platform.ForkAware):
             except (OSError, MemoryError):
                 # No descriptor, no memory. An incomplete peer makes room for the
                 # next try; where there is none, only time can help. If this was
-                # not the first, perhaps nobody waits, or the port is free by now.
+                # not the first, perhaps nobody waits.
                 if not taken and not self._drop_oldest():
                     self._selector.unregister(self._listener)
                     self._resume = time.monotonic() + _PAUSE
                 return
             self._admit(sock)
-            if not self._peers:
+            if self._closing or not self._peers:
                 return
 
     def _admit(self, sock: socket.socket) -> None:
