@@ -1,4 +1,4 @@
-"""`dispatch`: observers run where the application wants them, and no launch is lost on the way there."""
+"""Delivery: the observer thread; and `dispatch`, which takes observers elsewhere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,279 @@ import threading
 import time
 from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _delivery
-from Socket_Singleton._wire import ACK
+from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, Collector, wait_until
-from .test_argv import ParameterTestCase
+from .support import (
+    ACK,
+    PATIENCE,
+    Collector,
+    SingletonTestCase,
+    inside,
+    wait_until,
+)
+
+
+class TestDelivery(SingletonTestCase):
+    # -- the thread --
+
+    def test_observers_run_on_one_thread_that_is_not_the_callers(self):
+        app, threads = self.singleton(), []
+        app.trace(lambda args: threads.append(threading.current_thread()))
+        for word in "abc":
+            self.second_launch(word)
+        wait_until(lambda: len(threads) >= 3, "three calls")
+        self.assertEqual(len(set(threads)), 1)
+        self.assertIsNot(threads[0], threading.current_thread())
+        self.assertTrue(threads[0].daemon)
+
+    def test_one_observer_thread_though_two_were_started(self):
+        app, observer = self.observed()
+        self.second_launch("x")
+        observer.wait_for(("x",))
+        another = threading.Thread(target=app._delivery._run)
+        another.start()
+        another.join(PATIENCE)
+        self.assertFalse(another.is_alive())
+        self.second_launch("y")
+        observer.wait_for(("x",), ("y",))
+
+    def test_start_of_the_observer_thread_is_interrupted(self):
+        """By a signal handler that raises: the next one who needs the thread starts it."""
+        app, observer = self.singleton(), Collector()
+        app._append_args(("x",))  # it waits
+        interrupted = mock.patch.object(threading.Thread, "start", side_effect=KeyboardInterrupt)
+        with interrupted, self.assertRaises(KeyboardInterrupt):
+            app.trace(observer)
+        self.second_launch("y")
+        observer.wait_for(("x",), ("y",))
+
+    def test_no_thread_for_the_observers_at_first(self):
+        """The host serves; and what waits is delivered when there is a thread again."""
+        app, observer = self.singleton(), Collector()
+        with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            app.trace(observer)
+            self.assertEqual(self.exchange(b"first\0"), ACK)
+            self.assertEqual(app.arguments, (("first",),))
+        self.assertEqual(self.exchange(b"second\0"), ACK)
+        observer.wait_for(("first",), ("second",))
+
+    def test_release_from_a_signal_handler_that_interrupted_trace(self):
+        app, begun, go_on = self.singleton(), threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def observer(_):
+            begun.set()
+            go_on.wait(PATIENCE)
+
+        app.trace(observer)
+        Socket_Singleton.send(["word"], port=self.port)
+        begun.wait(PATIENCE)  # so the observer thread takes no news
+        news = app._delivery._news
+
+        def interrupted():
+            app._delivery._news = news
+            app.release()
+            return True
+
+        app._delivery._news = mock.Mock(wraps=news, locked=interrupted)
+        app.trace(len)
+        self.assertFalse(news.locked())
+        self.singleton(strict=False).release()
+
+    def test_launches_do_not_wait_for_a_slow_observer(self):
+        app = self.singleton()
+        entered, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def slow(args):
+            entered.set()
+            go_on.wait(PATIENCE)
+            self.observer(args)
+
+        app.trace(slow)
+        words = [f"launch {number}" for number in range(20)]
+        self.assertIs(self.second_launch(words[0]).delivered, True)
+        self.assertTrue(entered.wait(PATIENCE))
+        for word in words[1:]:
+            begun = time.monotonic()
+            self.assertIs(self.second_launch(word).delivered, True)
+            self.assertLess(time.monotonic() - begun, SOON)
+        self.assertEqual(app.arguments, tuple((word,) for word in words[1:]))
+        go_on.set()
+        self.observer.wait_for(*[(word,) for word in words])
+
+    # -- what comes in between --
+
+    def test_no_observer_has_a_launch_before_that_was_told(self):
+        """Else a host killed in between has delivered what then goes to the next host."""
+        called, early = threading.Event(), []
+        answer = _host._answer
+
+        def slow_answer(sock, word=b""):
+            app._delivery.wake()  # as an earlier launch, or `trace`, may
+            early.append(called.wait(0.2))
+            answer(sock, word)
+
+        app = self.singleton()
+        app.trace(lambda args: called.set())
+        with mock.patch.object(_host, "_answer", slow_answer):
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertTrue(called.wait(PATIENCE))
+        self.assertEqual(early, [False])
+
+    def test_launches_are_delivered_though_there_is_always_more_to_do(self):
+        app = self.host()
+        select, listening = app._host._selector.select, app._host._selector.get_key(app._host._listener)
+        with mock.patch.object(app._host._selector, "select", lambda wait: select(0) or [(listening, 1)]):
+            self.assertEqual(self.exchange(b"word\0"), ACK)  # so it has looked, and is busy from now on
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            self.observer.wait_for(("word",), ("word",))
+
+    def test_release_comes_between_a_launch_and_its_observer(self):
+        """Whatever the observer thread was about to do: none is called, and nothing is lost."""
+        self.kind = Socket_Singleton
+        self.check_release_in_between()
+
+    def test_release_comes_between_a_launch_and_an_override(self):
+        class Override(Socket_Singleton):
+            def _append_args(inner, args):
+                self.observer(args)
+
+        self.kind = Override
+        self.check_release_in_between()
+
+    def check_release_in_between(self):
+        about_to, go_on, done = threading.Event(), threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        class Slow(self.kind):
+            def _deliver(self, *args, **named):
+                about_to.set()
+                go_on.wait(PATIENCE)
+                try:
+                    return super()._deliver(*args, **named)
+                finally:
+                    done.set()
+
+        app = Slow(port=self.port)
+        app.trace(self.observer)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertTrue(about_to.wait(PATIENCE))
+        app.release()
+        app.trace(self.observer)  # not even one that comes now
+        self.assertEqual(app.arguments, (("word",),))
+        go_on.set()
+        self.assertTrue(done.wait(PATIENCE))
+        self.assertEqual(self.observer.calls, [])
+        self.assertEqual(app.arguments, (("word",),))
+
+    def test_release_comes_between_the_taking_of_a_launch_and_its_first_call(self):
+        """It is no longer in the queue, so it must reach the observer, or it is nowhere."""
+
+        class Released(Socket_Singleton):
+            def _deliver(self, args, begin, again):
+                def begin_and_release():
+                    begun = begin()
+                    self.release()
+                    return begun
+
+                return super()._deliver(args, begin_and_release, again)
+
+        app, second = Released(port=self.port), Collector()
+        self.addCleanup(app.release)
+        app.trace(self.observer)
+        app.trace(second)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.observer.wait_for(("word",))
+        inside.observer_thread(app).join(PATIENCE)
+        self.assertEqual((second.calls, app.arguments), ([], ()))
+
+    def test_untrace_comes_between_a_look_and_the_launch(self):
+        """The observer thread saw that somebody wants launches; when it gets to them, nobody does."""
+        delivered = []
+
+        class Late(Socket_Singleton):
+            def _wants_launches(self):
+                return True
+
+            def _deliver(self, *args):
+                delivered.append(super()._deliver(*args))
+                return delivered[-1]
+
+        app = Late(port=self.port)
+        self.addCleanup(app.release)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        wait_until(lambda: delivered, "it was tried")
+        self.assertEqual(app.arguments, (("word",),))
+        app.trace(self.observer)
+        self.observer.wait_for(("word",))
+        wait_until(lambda: len(delivered) == 2, "it was tried again, once")
+        self.assertEqual(delivered, [False, True])
+
+    def test_no_observer_is_called_after_release(self):
+        self.check_release_during_a_call(traced_again=False)
+
+    def test_no_observer_is_called_after_release_if_traced_only_then(self):
+        self.check_release_during_a_call(traced_again=True)
+
+    def check_release_during_a_call(self, traced_again: bool) -> None:
+        app, entered, go_on = self.singleton(), threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        late = Collector()
+
+        def first(args):
+            entered.set()
+            go_on.wait(PATIENCE)
+
+        app.trace(first)
+        app.trace(late)
+        self.second_launch("under way")
+        self.assertTrue(entered.wait(PATIENCE))
+        self.second_launch("waiting")
+        app.release()
+        if traced_again:
+            app.trace(late)
+        go_on.set()
+        inside.observer_thread(app).join(PATIENCE)
+        self.assertFalse(inside.observer_thread(app).is_alive())
+        self.assertEqual(late.calls, [])
+        self.assertEqual(app.arguments, (("waiting",),))
+
+    # -- verbose lines --
+
+    def test_lines_of_verbose_hosts_do_not_hold_up_the_port(self):
+        """stdout may be a pipe that nobody reads; and a peer can cause any number of lines."""
+        blocked, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        class Clogged:
+            def write(self, text):
+                blocked.set()
+                go_on.wait(PATIENCE)
+
+            def flush(self):
+                pass
+
+        with contextlib.redirect_stdout(Clogged()):
+            app = self.singleton(verbose=True, secret="right")
+            for _ in range(50):
+                self.assertEqual(self.exchange(b"wrong\0"), b"")
+            self.assertTrue(blocked.wait(PATIENCE))
+            self.assertEqual(self.exchange(b"right\0x\0"), ACK)
+            go_on.set()
+            wait_until(lambda: not inside.waiting_lines(app), "the lines are printed")
+
+    def test_lines_do_not_hold_up_launches(self):
+        """A peer can cause lines without end; each launch waits for one at most."""
+        app, left = self.singleton(verbose=True), []
+        app.trace(lambda args: left.append(len(inside.waiting_lines(app))))
+        with contextlib.redirect_stdout(io.StringIO()):
+            with inside.inbox_lock(app):
+                inside.waiting_lines(app).extend(["line"] * 100)
+                self.assertEqual(self.exchange(b"word\0"), ACK)
+                wait_until(lambda: inside.all_handed_out(app), "it may be delivered")
+            wait_until(lambda: left, "the launch reaches the observer")
+        self.assertGreater(left[0], 90)
 
 
 class Shelf:
@@ -56,7 +324,9 @@ class Refusing:
         wait_until(lambda: self.refused, "dispatch has raised")
 
 
-class TestDispatch(ParameterTestCase):
+class TestDispatch(SingletonTestCase):
+    """Observers run where the application wants them, and no launch is lost on the way there."""
+
     def setUp(self) -> None:
         super().setUp()
         self.observer = Collector()
@@ -69,18 +339,14 @@ class TestDispatch(ParameterTestCase):
     def send(self, *argv: str) -> None:
         Socket_Singleton.send(argv, port=self.port, timeout=PATIENCE)
 
-    @contextlib.contextmanager
-    def lines(self):
-        """What is printed meanwhile; the host's lines among it."""
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            yield printed
-
-    def wait_for_line(self, printed: io.StringIO, line: str) -> None:
-        wait_until(lambda: line in printed.getvalue().splitlines(), f"the line {line!r}")
-
     def wait_for_arguments(self, app, *expected) -> None:
         wait_until(lambda: app.arguments == expected, f"{expected} are in `arguments`")
+
+    def join_observer_thread(self, app) -> None:
+        thread = inside.observer_thread(app)
+        if thread is not None:
+            thread.join(PATIENCE)
+            self.assertFalse(thread.is_alive())
 
     # -- real loops --
 
@@ -296,17 +562,18 @@ class TestDispatch(ParameterTestCase):
         shelf.run()
         self.assertEqual(calls, [(("word",), threading.current_thread())])
 
-    def test_may_be_set_while_the_host_runs(self):
-        app, shelf = self.host(None), Shelf()
-        self.send("undispatched")
-        self.observer.wait_for(("undispatched",))
-        app.dispatch = shelf
-        self.send("dispatched")
-        shelf.wait_for(1)
-        shelf.run()
-        app.dispatch = None
-        self.send("again not")
-        self.observer.wait_for(("undispatched",), ("dispatched",), ("again not",))
+    def test_any_callable(self):
+        class Window:
+            def after_idle(self, call):
+                call()
+
+        for dispatch in (Window().after_idle, functools.partial(Window().after_idle), lambda call: call()):
+            with self.subTest(dispatch=dispatch):
+                app = self.host(dispatch)
+                self.send("word")
+                self.observer.wait_for(("word",))
+                app.release()
+                self.observer.calls.clear()
 
     # -- between dispatch and run --
 
@@ -337,12 +604,19 @@ class TestDispatch(ParameterTestCase):
         shelf.run()
         self.assertEqual((self.observer.calls, late.calls), ([], [("one",), ("two",), ("three",)]))
 
-    def test_launch_that_is_dropped_just_before(self):
-        """The observer thread had chosen it; meanwhile more came, and there were too many."""
-        shelf = Shelf()
-        app = self.host(shelf)
-        self.assertTrue(app._delivery._deliver(bytearray(b"dropped"), app._delivery._packets))
-        self.assertEqual((shelf.calls, app.arguments), ([], ()))
+    def test_a_loop_that_runs_the_later_launch_first(self):
+        functions = queue.Queue()
+        app = self.host(functions.put)
+        for word in (b"first\0", b"second\0"):
+            self.assertEqual(self.exchange(word), ACK)
+        first, second = functions.get(timeout=PATIENCE), functions.get(timeout=PATIENCE)
+        second()
+        self.assertEqual(app.arguments, (("first",),))
+        first()
+        self.observer.wait_for(("second",), ("first",))
+        for function in (first, second):  # nor does running one again deliver it again
+            function()
+        self.assertEqual(len(self.observer.calls), 2)
 
     def test_release_before_it_runs(self):
         """It may never run, as in a loop that has ended: it is still owned, and readable."""
@@ -486,53 +760,3 @@ class TestDispatch(ParameterTestCase):
         self.join_observer_thread(app)
         self.assertEqual(app.arguments, tuple((str(number),) for number in range(5)))
         self.assertEqual(self.observer.calls, [])
-
-    # -- what it is --
-
-    def test_any_callable(self):
-        class Window:
-            def after_idle(self, call):
-                call()
-
-        for dispatch in (Window().after_idle, functools.partial(Window().after_idle), lambda call: call()):
-            with self.subTest(dispatch=dispatch):
-                app = self.host(dispatch)
-                self.send("word")
-                self.observer.wait_for(("word",))
-                app.release()
-                self.observer.calls.clear()
-
-    def test_what_is_refused(self):
-        for bad in ("submit", b"submit", 5, True, False, [], object()):
-            self.assert_refused(TypeError, "dispatch", "callable", dispatch=bad)
-
-    def join_observer_thread(self, app) -> None:
-        thread = app._delivery._thread
-        if thread is not None:
-            thread.join(PATIENCE)
-            self.assertFalse(thread.is_alive())
-
-    def test_a_loop_that_runs_the_later_launch_first(self):
-        functions = queue.Queue()
-        app = self.host(functions.put)
-        for word in (b"first\0", b"second\0"):
-            self.assertEqual(self.exchange(word), ACK)
-        first, second = functions.get(timeout=PATIENCE), functions.get(timeout=PATIENCE)
-        second()
-        self.assertEqual(app.arguments, (("first",),))
-        first()
-        self.observer.wait_for(("second",), ("first",))
-        for function in (first, second):  # nor does running one again deliver it again
-            function()
-        self.assertEqual(len(self.observer.calls), 2)
-
-    def test_launches_that_a_loop_never_runs_are_bounded(self):
-        functions = queue.Queue()
-        with mock.patch.object(_delivery, "MAX_WAITING", 1000):
-            app = self.host(functions.put)
-            for number in range(20):
-                self.assertEqual(self.exchange(b"%02d" % number + b"x" * 100 + b"\0"), ACK)
-            kept = app.arguments
-            self.assertLess(len(kept), 6)
-            self.assertEqual(kept[-1], ("19" + "x" * 100,))
-        wait_until(lambda: functions.qsize() >= len(kept), "all were dispatched")
