@@ -5,7 +5,7 @@ module          what is there
 ==============  =============================================================================
 ``cases``       `SingletonTestCase`: hosts, launches, programs and peers, cleaned up after
 ``processes``   `Program`: a child process whose output is read as it comes
-``waiting``     `wait_until`: for a condition, under a deadline
+``waiting``     `wait_until`: for a condition, under a deadline; `Stopwatch`
 ``observing``   `Collector`, an observer that keeps its calls; `Printed`, what is printed
 ``ports``       `free_port`: ports that never collide
 ``descriptors`` which descriptors are open
@@ -27,7 +27,7 @@ from .inside import ACK, MAX_PACKET
 from .observing import Collector, Printed, expect_lines
 from .ports import free_port
 from .processes import PROGRAMS, ROOT, TEST_APP, Program, environment
-from .waiting import PATIENCE, wait_until
+from .waiting import PATIENCE, Stopwatch, wait_until
 
 __all__ = [
     "ACK",
@@ -41,6 +41,7 @@ __all__ = [
     "Printed",
     "Program",
     "SingletonTestCase",
+    "Stopwatch",
     "descriptors",
     "environment",
     "expect_lines",

@@ -225,7 +225,7 @@ def wakened_socket_of_a_child(app) -> socket.socket:
 
 @contextlib.contextmanager
 def release_that_just_saw_the_end(app, patience: float):
-    """Be at the step of a release at which it knows that all is shut, as a handler that raises may leave it."""
+    """Be where a release knows that all is shut, as a handler that raises may leave it."""
     host = app._host
     with host._lock:
         host._waker.settimeout(patience)
@@ -288,13 +288,13 @@ def before_each_delivery(app, call, after=lambda went: None) -> None:
     """Have the observer thread call ``call()`` when it has chosen a launch, and ``after(went)``."""
     deliver = app._deliver
 
-    def deliver_and_return(*args):
+    def deliver_when_told(*args):
         call()
         went = deliver(*args)
         after(went)
         return went
 
-    app._deliver = deliver_and_return
+    app._deliver = deliver_when_told
 
 
 def after_each_begin(app, call) -> None:
@@ -320,13 +320,9 @@ def somebody_seems_to_want_launches(app) -> None:
 # -- the launch --
 
 
-def claim(port: int) -> socket.socket | None:
-    """Return a listener as that of a host, or None if the port is taken."""
-    return _client.Endpoint("127.0.0.1", port).claim()
-
-
-def claim_for(port: int, seconds: float) -> socket.socket | None:
-    return _client.Endpoint("127.0.0.1", port).claim(seconds)
+def claim(port: int, wait: float = 0.0) -> socket.socket | None:
+    """Return a listener as that of a host, or None if the port is still taken after ``wait`` seconds."""
+    return _client.Endpoint("127.0.0.1", port).claim(wait)
 
 
 @contextlib.contextmanager
