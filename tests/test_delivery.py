@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-import io
 import queue
 import threading
 import time
@@ -18,6 +17,8 @@ from .support import (
     ACK,
     PATIENCE,
     Collector,
+    Printed,
+    Shelf,
     SingletonTestCase,
     inside,
     wait_until,
@@ -41,7 +42,7 @@ class TestDelivery(SingletonTestCase):
         app, observer = self.observed()
         self.second_launch("x")
         observer.wait_for(("x",))
-        another = threading.Thread(target=app._delivery._run)
+        another = threading.Thread(target=inside.run_as_observer_thread(app))
         another.start()
         another.join(PATIENCE)
         self.assertFalse(another.is_alive())
@@ -79,145 +80,112 @@ class TestDelivery(SingletonTestCase):
         app.trace(observer)
         Socket_Singleton.send(["word"], port=self.port)
         begun.wait(PATIENCE)  # so the observer thread takes no news
-        news = app._delivery._news
-
-        def interrupted():
-            app._delivery._news = news
-            app.release()
-            return True
-
-        app._delivery._news = mock.Mock(wraps=news, locked=interrupted)
+        is_told = inside.interrupt_news(app, app.release)
         app.trace(len)
-        self.assertFalse(news.locked())
-        self.singleton(strict=False).release()
+        self.assertTrue(is_told())
+        self.assert_free()
 
     def test_launches_do_not_wait_for_a_slow_observer(self):
-        app = self.singleton()
+        app, observer = self.singleton(), Collector()
         entered, go_on = threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
 
         def slow(args):
             entered.set()
             go_on.wait(PATIENCE)
-            self.observer(args)
+            observer(args)
 
         app.trace(slow)
         words = [f"launch {number}" for number in range(20)]
         self.assertIs(self.second_launch(words[0]).delivered, True)
         self.assertTrue(entered.wait(PATIENCE))
+        # It goes on after they are owned, so none of them can have waited for it.
         for word in words[1:]:
-            begun = time.monotonic()
             self.assertIs(self.second_launch(word).delivered, True)
-            self.assertLess(time.monotonic() - begun, SOON)
         self.assertEqual(app.arguments, tuple((word,) for word in words[1:]))
         go_on.set()
-        self.observer.wait_for(*[(word,) for word in words])
+        observer.wait_for(*[(word,) for word in words])
 
     # -- what comes in between --
 
     def test_no_observer_has_a_launch_before_that_was_told(self):
         """Else a host killed in between has delivered what then goes to the next host."""
         called, early = threading.Event(), []
-        answer = _host._answer
 
-        def slow_answer(sock, word=b""):
-            app._delivery.wake()  # as an earlier launch, or `trace`, may
-            early.append(called.wait(0.2))
-            answer(sock, word)
+        def before_the_answer():
+            inside.wake_observer_thread(app)
+            early.append(called.wait(0.2))  # the fault itself: it has time enough
 
         app = self.singleton()
         app.trace(lambda args: called.set())
-        with mock.patch.object(_host, "_answer", slow_answer):
+        with inside.answers_of_hosts(before_the_answer):
             self.assertEqual(self.exchange(b"word\0"), ACK)
         self.assertTrue(called.wait(PATIENCE))
         self.assertEqual(early, [False])
 
     def test_launches_are_delivered_though_there_is_always_more_to_do(self):
-        app = self.host()
-        select, listening = app._host._selector.select, app._host._selector.get_key(app._host._listener)
-        with mock.patch.object(app._host._selector, "select", lambda wait: select(0) or [(listening, 1)]):
+        app, observer = self.observed()
+        with inside.always_more_to_do(app):
             self.assertEqual(self.exchange(b"word\0"), ACK)  # so it has looked, and is busy from now on
             self.assertEqual(self.exchange(b"word\0"), ACK)
-            self.observer.wait_for(("word",), ("word",))
+            observer.wait_for(("word",), ("word",))
 
     def test_release_comes_between_a_launch_and_its_observer(self):
         """Whatever the observer thread was about to do: none is called, and nothing is lost."""
-        self.kind = Socket_Singleton
-        self.check_release_in_between()
+        self.check_release_in_between(Socket_Singleton, Collector())
 
     def test_release_comes_between_a_launch_and_an_override(self):
+        observer = Collector()
+
         class Override(Socket_Singleton):
-            def _append_args(inner, args):
-                self.observer(args)
+            def _append_args(self, args):
+                observer(args)
 
-        self.kind = Override
-        self.check_release_in_between()
+        self.check_release_in_between(Override, observer)
 
-    def check_release_in_between(self):
+    def check_release_in_between(self, kind, observer):
         about_to, go_on, done = threading.Event(), threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
 
-        class Slow(self.kind):
-            def _deliver(self, *args, **named):
-                about_to.set()
-                go_on.wait(PATIENCE)
-                try:
-                    return super()._deliver(*args, **named)
-                finally:
-                    done.set()
+        def stop():
+            about_to.set()
+            go_on.wait(PATIENCE)
 
-        app = Slow(port=self.port)
-        app.trace(self.observer)
+        app = kind(port=self.port)
+        self.addCleanup(app.release)
+        inside.before_each_delivery(app, stop, after=lambda went: done.set())
+        app.trace(observer)
         self.assertEqual(self.exchange(b"word\0"), ACK)
         self.assertTrue(about_to.wait(PATIENCE))
         app.release()
-        app.trace(self.observer)  # not even one that comes now
+        app.trace(observer)  # not even one that comes now
         self.assertEqual(app.arguments, (("word",),))
         go_on.set()
         self.assertTrue(done.wait(PATIENCE))
-        self.assertEqual(self.observer.calls, [])
+        self.assertEqual(observer.calls, [])
         self.assertEqual(app.arguments, (("word",),))
 
     def test_release_comes_between_the_taking_of_a_launch_and_its_first_call(self):
-        """It is no longer in the queue, so it must reach the observer, or it is nowhere."""
-
-        class Released(Socket_Singleton):
-            def _deliver(self, args, begin, again):
-                def begin_and_release():
-                    begun = begin()
-                    self.release()
-                    return begun
-
-                return super()._deliver(args, begin_and_release, again)
-
-        app, second = Released(port=self.port), Collector()
-        self.addCleanup(app.release)
-        app.trace(self.observer)
+        """It is no longer in the row, so it must reach the observer, or it is nowhere."""
+        app, first, second = self.singleton(), Collector(), Collector()
+        inside.after_each_begin(app, app.release)
+        app.trace(first)
         app.trace(second)
         self.assertEqual(self.exchange(b"word\0"), ACK)
-        self.observer.wait_for(("word",))
-        inside.observer_thread(app).join(PATIENCE)
+        first.wait_for(("word",))
+        self.join(inside.observer_thread(app))
         self.assertEqual((second.calls, app.arguments), ([], ()))
 
     def test_untrace_comes_between_a_look_and_the_launch(self):
         """The observer thread saw that somebody wants launches; when it gets to them, nobody does."""
-        delivered = []
-
-        class Late(Socket_Singleton):
-            def _wants_launches(self):
-                return True
-
-            def _deliver(self, *args):
-                delivered.append(super()._deliver(*args))
-                return delivered[-1]
-
-        app = Late(port=self.port)
-        self.addCleanup(app.release)
+        app, observer, delivered = self.singleton(), Collector(), []
+        inside.somebody_seems_to_want_launches(app)
+        inside.before_each_delivery(app, lambda: None, after=delivered.append)
         self.assertEqual(self.exchange(b"word\0"), ACK)
         wait_until(lambda: delivered, "it was tried")
         self.assertEqual(app.arguments, (("word",),))
-        app.trace(self.observer)
-        self.observer.wait_for(("word",))
+        app.trace(observer)
+        observer.wait_for(("word",))
         wait_until(lambda: len(delivered) == 2, "it was tried again, once")
         self.assertEqual(delivered, [False, True])
 
@@ -245,8 +213,7 @@ class TestDelivery(SingletonTestCase):
         if traced_again:
             app.trace(late)
         go_on.set()
-        inside.observer_thread(app).join(PATIENCE)
-        self.assertFalse(inside.observer_thread(app).is_alive())
+        self.join(inside.observer_thread(app))
         self.assertEqual(late.calls, [])
         self.assertEqual(app.arguments, (("waiting",),))
 
@@ -278,32 +245,13 @@ class TestDelivery(SingletonTestCase):
         """A peer can cause lines without end; each launch waits for one at most."""
         app, left = self.singleton(verbose=True), []
         app.trace(lambda args: left.append(len(inside.waiting_lines(app))))
-        with contextlib.redirect_stdout(io.StringIO()):
+        with Printed():
             with inside.inbox_lock(app):
                 inside.waiting_lines(app).extend(["line"] * 100)
                 self.assertEqual(self.exchange(b"word\0"), ACK)
                 wait_until(lambda: inside.all_handed_out(app), "it may be delivered")
             wait_until(lambda: left, "the launch reaches the observer")
         self.assertGreater(left[0], 90)
-
-
-class Shelf:
-    """A dispatch that keeps what it is given, until the test runs it."""
-
-    def __init__(self) -> None:
-        self.calls = []
-
-    def __call__(self, call) -> None:
-        self.calls.append(call)
-
-    def wait_for(self, count: int) -> None:
-        wait_until(lambda: len(self.calls) >= count, f"{count} calls of dispatch")
-        if len(self.calls) != count:
-            raise AssertionError(f"dispatch was called {len(self.calls)} times, not {count}")
-
-    def run(self) -> None:
-        while self.calls:
-            self.calls.pop(0)()
 
 
 class Refusing:
@@ -345,8 +293,7 @@ class TestDispatch(SingletonTestCase):
     def join_observer_thread(self, app) -> None:
         thread = inside.observer_thread(app)
         if thread is not None:
-            thread.join(PATIENCE)
-            self.assertFalse(thread.is_alive())
+            self.join(thread)
 
     # -- real loops --
 
@@ -379,10 +326,9 @@ class TestDispatch(SingletonTestCase):
         loop = asyncio.new_event_loop()
         app = self.host(loop.call_soon_threadsafe, verbose=True)
         loop.close()
-        with self.lines() as printed:
+        with Printed() as printed:
             self.send("kept")
-            self.wait_for_line(
-                printed,
+            printed.wait_for(
                 "Socket_Singleton: Dispatch call_soon_threadsafe raised exception:"
                 " RuntimeError: Event loop is closed",
             )
@@ -437,11 +383,9 @@ class TestDispatch(SingletonTestCase):
         self.send("done")
         self.observer.wait_for(("done",))
         executor.shutdown()
-        with self.lines() as printed:
+        with Printed() as printed:
             self.send("kept")
-            wait_until(
-                lambda: "Dispatch submit raised exception: RuntimeError" in printed.getvalue(), "a line"
-            )
+            printed.wait_for("Dispatch submit raised exception: RuntimeError")
             self.wait_for_arguments(app, ("kept",))
         self.observer.wait_for(("done",))
 
@@ -541,12 +485,10 @@ class TestDispatch(SingletonTestCase):
         app.trace(self.observer)
         self.send("word")
         shelf.wait_for(1)
-        with self.lines() as printed:
+        with Printed() as printed:
             shelf.run()
         self.assertEqual(self.observer.calls, [("word",)])
-        self.assertEqual(
-            printed.getvalue(), "Socket_Singleton: Observer faulty raised exception: SystemExit: no\n"
-        )
+        self.assertEqual(printed.out, "Socket_Singleton: Observer faulty raised exception: SystemExit: no\n")
 
     def test_subclass_of_2_0_0_is_called_where_dispatch_takes_it(self):
         shelf, calls = Shelf(), []
@@ -671,13 +613,13 @@ class TestDispatch(SingletonTestCase):
                 raise ValueError("no text")
 
         for error in (RuntimeError("closed"), SystemExit(3), KeyboardInterrupt(), Odd(), GeneratorExit()):
-            with self.subTest(error=type(error)), self.lines() as printed:
+            with self.subTest(error=type(error)), Printed() as printed:
                 refusing = Refusing(error)
                 app = self.host(refusing, verbose=True)
                 self.send("word")
-                wait_until(lambda: "Dispatch" in printed.getvalue(), "a line")
+                printed.wait_for("Dispatch")
                 self.wait_for_arguments(app, ("word",))
-                self.assertIn(type(error).__name__, printed.getvalue())
+                self.assertIn(type(error).__name__, printed.out)
                 self.assertTrue(app._listening)
                 refusing.willing = True
                 self.send("next")
@@ -689,7 +631,7 @@ class TestDispatch(SingletonTestCase):
     def test_one_line_for_one_launch_and_none_if_not_verbose(self):
         for verbose in (True, False):
             refusing = Refusing(RuntimeError("closed"))
-            with self.subTest(verbose=verbose), self.lines() as printed:
+            with self.subTest(verbose=verbose), Printed() as printed:
                 app = self.host(refusing, verbose=verbose)
                 self.send("word")
                 refusing.wait_until_it_did()
@@ -697,7 +639,7 @@ class TestDispatch(SingletonTestCase):
                 app.release()
                 self.join_observer_thread(app)
             text = f"Socket_Singleton: Dispatch {refusing} raised exception: RuntimeError: closed\n"
-            self.assertEqual(printed.getvalue(), text if verbose else "")
+            self.assertEqual(printed.out, text if verbose else "")
 
     def test_refused_launches_are_neither_lost_nor_doubled_and_keep_their_order(self):
         refusing = Refusing(RuntimeError("closed"))

@@ -546,7 +546,7 @@ class TestOwning(SingletonTestCase):
 
     def test_host_owns_a_packet_whose_peer_does_not_wait_for_the_answer(self):
         """As a launch of 2.0.0: it sends, hangs up and never reads."""
-        app, observer = self.observed()
+        _, observer = self.observed()
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as peer:
             peer.sendall(b"old\0")
         observer.wait_for(("old",))
@@ -615,32 +615,16 @@ class TestAnswer(SingletonTestCase):
 class TestThresholds(HostTestCase):
     """`release_threshold` and `max_clients`, alone and together."""
 
-    def launch(self, *words: str):
-        """Return what became of a launch: `delivered`, or "host" if it became one."""
-        app = None
-        try:
-            app = Socket_Singleton(port=self.port, strict=False, argv=words)
-        except Exception as error:
-            return error.delivered
-        finally:
-            if app is not None:
-                app.release()
-        return "host"
-
     def launches(self, *words: str) -> list:
         return [self.second_launch(word).delivered for word in words]
-
-    def assert_port_is_free(self) -> None:
-        with Socket_Singleton(port=self.port, strict=False) as following:
-            self.assertTrue(following._listening)
 
     def test_port_is_free_at_the_threshold_and_the_last_launch_is_delivered(self):
         app = self.host(release_threshold=3)
         for number in range(3):
             self.assertTrue(app._listening)
-            self.assertIs(self.launch(str(number)), True)
+            self.assertIs(self.outcome(str(number)), True)
         # At once: the third launch has its answer, so the port is free.
-        self.assertEqual(self.launch("fourth"), "host")
+        self.assertEqual(self.outcome("fourth"), "host")
         self.observer.wait_for(("0",), ("1",), ("2",))
         self.assertFalse(app._listening)
         self.assertEqual(app.clients, 3)
@@ -655,7 +639,7 @@ class TestThresholds(HostTestCase):
 
     def test_launches_beyond_max_clients_are_ignored_and_counted(self):
         app = self.host(max_clients=2)
-        self.assertEqual([self.launch(str(number)) for number in range(4)], [True, True, None, None])
+        self.assertEqual([self.outcome(str(number)) for number in range(4)], [True, True, None, None])
         self.observer.wait_for(("0",), ("1",))
         self.assertEqual(app.clients, 4)
         self.assertTrue(app._listening)
@@ -677,7 +661,7 @@ class TestThresholds(HostTestCase):
         for release_threshold, max_clients, expected in cases:
             with self.subTest(release_threshold=release_threshold, max_clients=max_clients):
                 self.host(release_threshold=release_threshold, max_clients=max_clients)
-                self.assertEqual([self.launch(str(number)) for number in range(5)], expected)
+                self.assertEqual([self.outcome(str(number)) for number in range(5)], expected)
                 self.observer.wait_for(*[(str(n),) for n in range(expected.count(True))])
 
     def test_wrong_secrets_are_clients(self):
@@ -699,17 +683,17 @@ class TestThresholds(HostTestCase):
 
     def test_release_after_the_threshold_does_nothing_more(self):
         app = self.host(release_threshold=1)
-        self.assertIs(self.launch("x"), True)
+        self.assertIs(self.outcome("x"), True)
         other = self.singleton(strict=False)
         app.release()
         self.assertTrue(other._listening)
-        self.assertIs(self.launch("y"), True)
+        self.assertIs(self.outcome("y"), True)
 
     def test_port_is_free_once_the_last_launch_has_its_answer(self):
         for _ in range(100):
             app = self.singleton(release_threshold=1)
             self.assertEqual(self.exchange(b"x\0"), ACK)
-            self.assert_port_is_free()
+            self.assert_free()
             self.assertEqual(app.arguments, (("x",),))
 
     def test_release_threshold_counts_launches_without_arguments(self):
@@ -717,7 +701,7 @@ class TestThresholds(HostTestCase):
         self.assertIs(self.second_launch().delivered, True)
         self.assertTrue(app._listening)
         self.assertIs(self.second_launch().delivered, True)
-        self.assert_port_is_free()
+        self.assert_free()
         self.assertEqual(self.observer.calls, [])
 
     def test_release_threshold_ends_a_timeout(self):
@@ -731,7 +715,7 @@ class TestThresholds(HostTestCase):
         self.launches("a", "b", "c")
         app.release_threshold = 2
         self.launches("d")
-        self.assert_port_is_free()
+        self.assert_free()
         self.observer.wait_for(("a",), ("b",), ("c",), ("d",))
 
 

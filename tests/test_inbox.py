@@ -9,6 +9,7 @@ from Socket_Singleton import Socket_Singleton
 from .support import (
     ACK,
     Collector,
+    Shelf,
     SingletonTestCase,
     inside,
     wait_until,
@@ -47,7 +48,7 @@ class TestInbox(SingletonTestCase):
         observer.wait_for(*words, ("last",))
         self.assertEqual(app.arguments, ())
 
-    def test_waits_for_the_first_observer_in_order(self):
+    def test_launches_without_arguments_wait_too_if_observers_are_to_have_them(self):
         app, observer = self.singleton(notify_empty=True), Collector()
         for argv in ([], ["word"], []):
             Socket_Singleton.send(argv, port=self.port)
@@ -77,11 +78,11 @@ class TestInbox(SingletonTestCase):
         app, observer = self.singleton(), Collector()
         self.assertEqual(self.exchange(b"one\0two\0"), ACK)
         app.release()
-        self.assertEqual(app.arguments, (("one", "two"),))
+        self.assertEqual((app.arguments, app.clients), ((("one", "two"),), 1))
         app.trace(observer)
         self.assertEqual(observer.calls, [])
 
-    def test_stays_readable_after_release(self):
+    def test_without_arguments_stays_readable_after_release(self):
         app = self.singleton(notify_empty=True)
         Socket_Singleton.send([], port=self.port)
         app.release()
@@ -101,8 +102,9 @@ class TestInbox(SingletonTestCase):
         # The oldest went first: what is left are the last ones, in order.
         first = count - len(waiting)
         self.assertEqual([args[0] for args in waiting], [str(n) for n in range(first, count)])
-        app.trace(self.observer)
-        self.observer.wait_for(*waiting)
+        observer = Collector()
+        app.trace(observer)
+        observer.wait_for(*waiting)
 
     def test_one_launch_larger_than_all_that_may_wait_is_kept(self):
         with inside.limits(MAX_WAITING=10):
@@ -124,7 +126,7 @@ class TestInbox(SingletonTestCase):
     def test_launches_that_a_loop_never_runs_are_bounded(self):
         functions = queue.Queue()
         with inside.limits(MAX_WAITING=1000):
-            app = self.host(functions.put)
+            app, _ = self.observed(dispatch=functions.put)
             for number in range(20):
                 self.assertEqual(self.exchange(b"%02d" % number + b"x" * 100 + b"\0"), ACK)
             kept = app.arguments
@@ -135,6 +137,6 @@ class TestInbox(SingletonTestCase):
     def test_launch_that_is_dropped_just_before(self):
         """The observer thread had chosen it; meanwhile more came, and there were too many."""
         shelf = Shelf()
-        app = self.host(shelf)
-        self.assertTrue(app._delivery._deliver(bytearray(b"dropped"), app._delivery._packets))
+        app, _ = self.observed(dispatch=shelf)
+        self.assertTrue(inside.deliver_what_was_dropped(app, b"dropped"))
         self.assertEqual((shelf.calls, app.arguments), ([], ()))

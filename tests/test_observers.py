@@ -147,23 +147,27 @@ class TestObservers(SingletonTestCase):
         wait_until(lambda: len(calls) >= 10, "ten calls")
         self.assertEqual(calls, [(number, (word,)) for word in "ab" for number in range(5)])
 
-    def test_any_exception(self):
+    def test_any_exception_ends_that_call_alone(self):
         class Odd(BaseException):
             pass
 
         for kind in (SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, Odd, ValueError):
             with self.subTest(kind=kind):
                 self.port = free_port()
-                app = self.singleton()
+                app, after = self.singleton(), Collector()
 
                 def raise_it(args, kind=kind):
                     raise kind("out of an observer")
 
                 app.trace(raise_it)
-                app.trace(self.observer)
-                self.assertIs(self.second_launch("one").delivered, True)
-                wait_until(lambda: self.observer.calls, "the observer after it is called")
-                self.assert_serves_again(app)
+                app.trace(after)
+                for word in "ab":
+                    self.assertIs(self.second_launch(word).delivered, True)
+                after.wait_for(("a",), ("b",))
+                # From `_append_args` neither: there it would end the caller.
+                app._append_args(("c",))
+                self.assertEqual(after.calls[-1], ("c",))
+                self.assertTrue(app._listening)
 
     # -- _append_args --
 
@@ -211,7 +215,7 @@ class TestObservers(SingletonTestCase):
 
 class TestNotifyEmpty(SingletonTestCase):
     def test_observers_are_called_with_an_empty_tuple(self):
-        app, observer = self.observed(notify_empty=True)
+        _, observer = self.observed(notify_empty=True)
         self.assertIs(self.second_launch().delivered, True)
         self.assertIs(self.second_launch("word").delivered, True)
         self.assertIs(self.second_launch("word", argv=()).delivered, True)
@@ -249,7 +253,7 @@ class TestNotifyEmpty(SingletonTestCase):
         observer.wait_for(())
 
     def test_a_bare_second_click_as_a_process(self):
-        app, observer = self.observed(notify_empty=True)
+        _, observer = self.observed(notify_empty=True)
         self.run_app("default", self.port)
         observer.wait_for(())
 

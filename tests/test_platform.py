@@ -8,9 +8,8 @@ import socket
 import unittest
 
 from Socket_Singleton import _platform
-from Socket_Singleton._wire import ACK
 
-from .support import SingletonTestCase
+from .support import ACK, SingletonTestCase, inside
 
 
 class TestPlatform(SingletonTestCase):
@@ -55,7 +54,7 @@ class TestPlatform(SingletonTestCase):
         del os.register_at_fork
         try:
             app = self.singleton()
-            self.assertNotIn(app._host, _platform._followers)
+            self.assertFalse(inside.follows_forks(app))
             self.assertEqual(self.exchange(b"x\0"), ACK)
             app.release()
         finally:

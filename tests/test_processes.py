@@ -1,4 +1,4 @@
-"""Processes: workers are not launches, forked children do not disturb, ends are quiet, the next host follows."""
+"""Processes: workers are no launches, forks do not disturb, ends are quiet, the next host follows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .support import (
     PATIENCE,
     PROGRAMS,
     SingletonTestCase,
+    Stopwatch,
     inside,
     read_to_end,
     wait_until,
@@ -210,9 +211,9 @@ class TestEnds(SingletonTestCase):
         return self.start(PROGRAMS / "ending.py", self.port, how, ready="ready")
 
     def finish_quietly(self, program, within: float = 2.0) -> None:
-        begun = time.monotonic()
-        self.finish(program)
-        self.assertLess(time.monotonic() - begun, within)
+        with Stopwatch() as took:
+            self.finish(program)
+        self.assertLess(took.seconds, within)
         self.assertEqual(program.err, "")
         self.singleton(strict=False).release()
 
@@ -306,7 +307,7 @@ class TestRestart(SingletonTestCase):
 
     def test_whoever_connects_first_is_reset_too(self):
         """Also before there is a host to serve it: no moment at which its end would be an orderly one."""
-        listener = Endpoint("127.0.0.1", self.port).claim()
+        listener = inside.claim(self.port)
         peer = self.connect()
         listener.accept()[0].close()
         listener.close()

@@ -21,8 +21,12 @@ from .support import (
     NOTHING,
     PROGRAMS,
     Collector,
+    Printed,
+    Shelf,
     SingletonTestCase,
+    expect_lines,
     free_port,
+    inside,
     left_behind,
     read_to_end,
 )
@@ -83,7 +87,38 @@ BAD = (
     ("address", None, TypeError, "address must be a str, not NoneType"),
     ("address", b"127.0.0.1", TypeError, "address must be a str, not bytes"),
     ("address", 2130706433, TypeError, "address must be a str, not int"),
+    *(
+        ("argv", bad, TypeError, "argv must be a sequence of str")
+        for bad in ("word", b"word", 5, True, object())
+    ),
+    ("argv", [b"bytes"], TypeError, "argument 1 must be a str, not bytes"),
+    ("argv", ["word", 5], TypeError, "argument 2 must be a str, not int"),
+    ("argv", ("word", None), TypeError, "argument 2 must be a str, not NoneType"),
+    ("argv", bytearray(b"ints"), TypeError, "argument 1 must be a str, not int"),
+    ("argv", ["word", "a\0b"], ValueError, "argument 2 must not contain a NUL character"),
+    ("argv", ["\ud800"], ValueError, "'utf-8' codec can't encode"),
+    # Bytes count, not characters.
+    ("argv", ["\u00fc" * (MAX_PACKET // 2)], ValueError, f"the arguments take {MAX_PACKET + 1} bytes"),
+    *(
+        ("dispatch", bad, TypeError, "dispatch must be callable")
+        for bad in ("submit", 5, False, [], object())
+    ),
+    ("wait", -1, ValueError, NEGATIVE.format("wait")),
+    ("wait", "-0.001", ValueError, NEGATIVE.format("wait")),
+    ("wait", -INFINITY, ValueError, NEGATIVE.format("wait")),
+    ("wait", NAN, ValueError, "wait must be a number of seconds, not nan"),
+    ("wait", 10**400, ValueError, "wait must be a number of seconds, not 1000"),
+    ("wait", "", ValueError, "wait must be a number of seconds, not ''"),
+    *(("wait", bad, TypeError, "wait must be a number of seconds") for bad in (None, [], 1j, object())),
 )
+
+
+def is_json(value) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 class TestValidation(SingletonTestCase):
@@ -107,7 +142,8 @@ class TestValidation(SingletonTestCase):
     def test_bad_parameters_have_clear_errors_and_leave_nothing(self):
         for name, value, kind, text in BAD:
             with self.subTest(name=name, value=str(value)[:20]):
-                error = self.fails(kind, text, **{name: value})
+                with inside.no_sockets_of_launches():
+                    error = self.fails(kind, text, **{name: value})
                 if kind is not ValueError or "codec" not in text:
                     self.assertIs(type(error), kind)
 
@@ -122,19 +158,16 @@ class TestValidation(SingletonTestCase):
                 self.assertEqual(str(self.fails(ValueError, **{name: value})), text)
 
     def test_bad_parameters_are_found_before_the_host_is_asked(self):
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", self.port))
-            listener.listen(50)
-            listener.setblocking(False)
-            for name, value, kind, text in BAD:
-                self.fails(kind, text, **{name: value})
-            with self.assertRaises(BlockingIOError):
-                listener.accept()
+        listener = self.listener()
+        listener.setblocking(False)
+        for name, value, kind, text in BAD:
+            self.fails(kind, text, **{name: value})
+        with self.assertRaises(BlockingIOError):
+            listener.accept()
 
     @unittest.skipUnless(hasattr(sys, "addaudithook"), "this Python cannot tell that a socket is made")
     def test_bad_parameters_open_no_socket(self):
-        pairs = [(name, value) for name, value, *_ in BAD if not isinstance(value, bytes)]
+        pairs = [(name, value) for name, value, *_ in BAD if is_json(value)]
         program = self.start(PROGRAMS / "bad_parameters.py")
         for pair in pairs:
             program.write(json.dumps(pair) + "\n")
@@ -199,10 +232,13 @@ class TestValidation(SingletonTestCase):
         self.singleton()
 
 
+NEWER = {"argv": None, "notify_empty": False, "dispatch": None, "wait": 0}
+
+
 class TestSettings(SingletonTestCase):
     # -- the constructor --
 
-    def test_constructor_has_the_order_and_the_defaults_of_2_0_0(self):
+    def test_constructor_has_the_order_and_the_defaults_of_2_0_0_and_newer_ones_by_name(self):
         parameters = inspect.signature(Socket_Singleton).parameters.values()
         positional = [x for x in parameters if x.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
         self.assertEqual(
@@ -220,8 +256,9 @@ class TestSettings(SingletonTestCase):
             ],
         )
         # Whatever came later is named.
-        kinds = {x.kind for x in parameters if x not in positional}
-        self.assertLessEqual(kinds, {inspect.Parameter.KEYWORD_ONLY})
+        newer = [x for x in parameters if x not in positional]
+        self.assertEqual({x.name: x.default for x in newer}, NEWER)
+        self.assertEqual({x.kind for x in newer}, {inspect.Parameter.KEYWORD_ONLY})
 
     def test_attributes_are_what_was_given(self):
         given = ("127.0.0.1", self.port, 60, False, False, 3, 2, True, "word")
@@ -230,9 +267,9 @@ class TestSettings(SingletonTestCase):
         names = list(inspect.signature(Socket_Singleton).parameters)[: len(given)]
         self.assertEqual(tuple(getattr(app, name) for name in names), given)
 
-    def test_they_are_attributes(self):
+    def test_newer_ones_are_attributes(self):
         app = self.singleton()
-        self.assertEqual({name: getattr(app, name) for name in ALL_OF_THEM}, ALL_OF_THEM)
+        self.assertEqual({name: getattr(app, name) for name in NEWER}, NEWER)
         app.release()
         app = self.singleton(argv=["a", "b"], notify_empty=True, dispatch=print, wait="1.5")
         self.assertEqual((app.argv, app.notify_empty, app.dispatch, app.wait), (("a", "b"), True, print, 1.5))
@@ -268,7 +305,8 @@ class TestSettings(SingletonTestCase):
             secret="do not show",
             argv=["a", "b"],
             notify_empty=True,
-            wait=0.5,
+            dispatch=Shelf.run,
+            wait=INFINITY,
         )
         app.trace(id)
         app.trace(Collector())
@@ -277,7 +315,7 @@ class TestSettings(SingletonTestCase):
             f"Socket_Singleton(address='127.0.0.1', port={self.port}, timeout=2500000, client=False, "
             "strict=False, release_threshold=9, max_clients=8, verbose=True, secret=***, "
         )
-        later = ", argv=('a', 'b'), notify_empty=True, dispatch=None, wait=0.5)"
+        later = f", argv=('a', 'b'), notify_empty=True, dispatch={Shelf.run}, wait=inf)"
         self.assertEqual(repr(app), shown + "observers=2, clients=1, listening=True" + later)
         app.release()
         self.assertEqual(repr(app), shown + "observers=0, clients=1, listening=False" + later)
@@ -288,7 +326,7 @@ class TestSettings(SingletonTestCase):
     # -- what may change while the host runs --
 
     def test_counts_that_are_set_later(self):
-        app = self.host()
+        app = self.singleton()
         for name in ("release_threshold", "max_clients"):
             with self.subTest(name=name):
                 for bad, error in (
@@ -302,19 +340,19 @@ class TestSettings(SingletonTestCase):
                 self.assertEqual(getattr(app, name), 0)
         app.max_clients = "1"
         self.assertIn("max_clients=1,", repr(app))
-        self.assertEqual([self.launch("a"), self.launch("b")], [True, None])
+        self.assertEqual([self.outcome("a"), self.outcome("b")], [True, None])
         app.release_threshold = 3
         # The third is ignored, and finds the port free when it claims once more.
-        self.assertEqual(self.launch("c"), "host")
+        self.assertEqual(self.outcome("c"), "host")
 
-    def test_max_clients_changed_at_run_time(self):
-        app = self.host(max_clients=1)
-        self.assertEqual(self.launches("a", "b"), [True, None])
+    def test_max_clients_that_is_set_later(self):
+        app, observer = self.observed(max_clients=1)
+        self.assertEqual([self.outcome(word) for word in "ab"], [True, None])
         app.max_clients = 3
-        self.assertEqual(self.launches("c", "d"), [True, None])
+        self.assertEqual([self.outcome(word) for word in "cd"], [True, None])
         app.max_clients = 0
-        self.assertEqual(self.launches("e"), [True])
-        self.observer.wait_for(("a",), ("c",), ("e",))
+        self.assertEqual([self.outcome("e")], [True])
+        observer.wait_for(("a",), ("c",), ("e",))
         self.assertEqual(app.clients, 5)
 
     def test_secret_that_is_set_later(self):
@@ -332,7 +370,7 @@ class TestSettings(SingletonTestCase):
             app.secret = "a\0b"
         self.assertIsNone(app.secret)
 
-    def test_is_looked_at_as_the_host_runs(self):
+    def test_notify_empty_that_is_set_later(self):
         app, observer = self.observed()
         Socket_Singleton.send([], port=self.port)
         app.notify_empty = True
@@ -342,17 +380,18 @@ class TestSettings(SingletonTestCase):
         Socket_Singleton.send(["last"], port=self.port)
         observer.wait_for((), ("last",))
 
-    def test_may_be_set_while_the_host_runs(self):
-        app, shelf = self.host(None), Shelf()
-        self.send("undispatched")
-        self.observer.wait_for(("undispatched",))
+    def test_dispatch_that_is_set_later(self):
+        shelf = Shelf()
+        app, observer = self.observed()
+        self.outcome("undispatched")
+        observer.wait_for(("undispatched",))
         app.dispatch = shelf
-        self.send("dispatched")
+        self.outcome("dispatched")
         shelf.wait_for(1)
         shelf.run()
         app.dispatch = None
-        self.send("again not")
-        self.observer.wait_for(("undispatched",), ("dispatched",), ("again not",))
+        self.outcome("again not")
+        observer.wait_for(("undispatched",), ("dispatched",), ("again not",))
 
 
 class TestVerboseLines(SingletonTestCase):
@@ -368,7 +407,7 @@ class TestVerboseLines(SingletonTestCase):
         def careless(args):
             raise ValueError("Intentional test exception")
 
-        with self.lines("Observer careless raised exception: ValueError: Intentional test exception"):
+        with expect_lines("Observer careless raised exception: ValueError: Intentional test exception"):
             app.trace(careless)
             app.trace(after)
             self.second_launch("x")
@@ -376,7 +415,7 @@ class TestVerboseLines(SingletonTestCase):
 
     def test_verbose_partial(self):
         observer = functools.partial(lambda args: 1 / 0)
-        with self.lines(f"Observer {observer!r} raised exception: ZeroDivisionError: division by zero"):
+        with expect_lines(f"Observer {observer!r} raised exception: ZeroDivisionError: division by zero"):
             self.notify(observer)
 
     def test_verbose_callable_object(self):
@@ -387,7 +426,7 @@ class TestVerboseLines(SingletonTestCase):
             def __call__(self, args):
                 raise KeyError("word")
 
-        with self.lines("Observer an odd one raised exception: KeyError: 'word'"):
+        with expect_lines("Observer an odd one raised exception: KeyError: 'word'"):
             self.notify(Odd())
 
     def test_verbose_observers_that_cannot_be_shown(self):
@@ -424,27 +463,26 @@ class TestVerboseLines(SingletonTestCase):
             }
             for name, observer in observers.items():
                 with self.subTest(what=name, kind=kind):
-                    stdout = io.StringIO()
                     try:
-                        with contextlib.redirect_stdout(stdout):
+                        with Printed() as printed:
                             self.notify(observer)
                     except BaseException as error:
                         self.fail(f"{error!r} went through to the caller")
                     self.assertRegex(
-                        stdout.getvalue(),
+                        printed.out,
                         r"\ASocket_Singleton: Observer .* raised exception: Unshowable.*\n\Z",
                     )
 
     def test_verbose_wrong_secret(self):
         app = self.singleton(verbose=True, secret="right")
-        with self.lines(f"Client verification failed on port {self.port}, ignoring connection"):
+        with expect_lines(f"Client verification failed on port {self.port}, ignoring connection"):
             self.assertEqual(self.exchange(b"wrong\0word\0"), b"")
         self.assertEqual((app.clients, app.arguments), (1, ()))
 
     def test_verbose_packet_too_long(self):
         self.singleton(verbose=True)
         failed = f"Failed to decode data from client on port {self.port}"
-        with self.lines(f"{failed} (more than {MAX_PACKET} bytes)"), contextlib.suppress(ConnectionError):
+        with expect_lines(f"{failed} (more than {MAX_PACKET} bytes)"), contextlib.suppress(ConnectionError):
             self.exchange(b"x" * (MAX_PACKET + 1))
 
     def test_verbose_packet_incomplete_at_its_deadline(self):
@@ -452,22 +490,20 @@ class TestVerboseLines(SingletonTestCase):
         peer = self.connect()
         peer.sendall(b"half a pack")
         failed = f"Failed to decode data from client on port {self.port}"
-        with self.lines(f"{failed} (incomplete after 5 seconds)"), self.peers_out_of_time(app, 11):
+        with expect_lines(f"{failed} (incomplete after 5 seconds)"), self.peers_out_of_time(app, 11):
             self.assertRaises(ConnectionError, read_to_end, peer)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_verbose_connection_failure(self):
-        stdout = io.StringIO()
-        with socket.socket() as bound, contextlib.redirect_stdout(stdout):
-            bound.bind(("127.0.0.1", self.port))
+        self.bound()
+        with Printed() as printed:
             self.assertIs(self.second_launch("word", verbose=True).delivered, False)
         failed = f"Socket_Singleton: Failed to connect to existing instance on 127.0.0.1:{self.port}"
-        self.assertEqual(stdout.getvalue().count("\n"), 1)
-        self.assertEqual(stdout.getvalue()[: len(failed)], failed)
+        self.assertEqual(printed.out.count("\n"), 1)
+        self.assertEqual(printed.out[: len(failed)], failed)
 
     def test_not_verbose_prints_nothing(self):
-        stdout, stderr = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        with Printed() as printed:
             app, after = self.singleton(secret="right"), Collector()
             app.trace(lambda args: 1 / 0)
             app.trace(after)
@@ -475,15 +511,15 @@ class TestVerboseLines(SingletonTestCase):
             self.exchange(b"right\0word\0")
             after.wait_for(("word",))
             app.release()
-        self.assertEqual((stdout.getvalue(), stderr.getvalue()), ("", ""))
+        self.assertEqual((printed.out, printed.err), ("", ""))
 
     def test_verbose_may_be_changed_as_the_host_runs(self):
         app = self.singleton()
         app.trace(lambda args: 1 / 0)
-        with self.lines():
+        with expect_lines():
             app._append_args(("x",))
         app.verbose = True
-        with self.lines("Observer <lambda> raised exception: ZeroDivisionError: division by zero"):
+        with expect_lines("Observer <lambda> raised exception: ZeroDivisionError: division by zero"):
             app._append_args(("x",))
 
     def test_verbose_without_a_usable_stdout(self):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from unittest import mock
 
 from Socket_Singleton import Socket_Singleton
 
@@ -122,25 +121,22 @@ class TestInProcess(SingletonTestCase):
 
     def test_release_on_the_io_thread(self):
         """A finalizer may run on any thread, and may release."""
-        app = self.host()
-        with mock.patch.object(app._delivery, "hand_out", app.release):
+        app = self.singleton()
+        with inside.on_the_io_thread(app, app.release):
             self.assertEqual(self.exchange(b"x\0"), ACK)
-            inside.io_thread(app).join(PATIENCE)
-        self.assertFalse(inside.io_thread(app).is_alive())
-        self.singleton(strict=False)
+            self.join(inside.io_thread(app))
+        self.assert_free()
 
     def test_release_tells_if_it_cannot_be_done(self):
-        app = self.host()
+        app = self.singleton()
         blocked, go_on = threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
 
-        def hand_out():
+        def block():
             blocked.set()
             go_on.wait(PATIENCE)
 
-        with mock.patch.object(app._delivery, "hand_out", hand_out), mock.patch.object(
-            _host, "_CLOSE_TIME", 0.05
-        ):
+        with inside.on_the_io_thread(app, block), inside.limits(CLOSE_TIME=0.05):
             peer = self.connect()
             peer.sendall(b"x\0")
             peer.shutdown(socket.SHUT_WR)
@@ -156,16 +152,9 @@ class TestInProcess(SingletonTestCase):
     def test_release_from_a_signal_handler_that_interrupted_release(self):
         """At the same time, in the same thread, while a lock is held."""
         app = self.singleton()
-        wake = app._host._wake
-
-        def interrupted():
-            wake()
-            app._host._wake = wake
-            app.release()
-
-        app._host._wake = interrupted
+        inside.interrupt_release(app, app.release)
         app.release()
-        self.singleton(strict=False).release()
+        self.assert_free()
 
     def test_release_from_a_signal_handler_that_interrupted_a_look_at_arguments(self):
         """It waits for the I/O thread, which must not wait for the lock that the look holds."""
@@ -173,7 +162,7 @@ class TestInProcess(SingletonTestCase):
         with inside.inbox_lock(app):
             self.assertEqual(self.exchange(b"word\0"), ACK)
             app.release()
-        self.singleton(strict=False).release()
+        self.assert_free()
         self.assertEqual((observer.calls, app.arguments), ([], (("word",),)))
 
     def test_release_from_a_signal_handler_that_interrupted_the_start_of_a_thread(self):
@@ -181,19 +170,14 @@ class TestInProcess(SingletonTestCase):
         app = self.singleton()
         with threading._active_limbo_lock:
             app.release()
-        self.singleton(strict=False).release()
+        self.assert_free()
 
     def test_release_that_was_interrupted_is_made_up_for(self):
         """By a handler that raised, just when it knew that all is shut; and a forked child lives on."""
-        app = self.host()
-        copy = app._host._wakened.dup()  # as a child has it: what is closed here is not over there
+        app = self.singleton()
+        copy = inside.wakened_socket_of_a_child(app)
         self.addCleanup(copy.close)
-        with app._host._lock:
-            app._host._waker.settimeout(PATIENCE)
-            app._host._closing = True
-            app._host._wake()
-            self.assertTrue(app._host._is_shut())
-            app._host._waker.settimeout(0.05)
+        with inside.release_that_just_saw_the_end(app, PATIENCE):
             app.release()
         self.singleton(strict=False)
 
@@ -203,7 +187,9 @@ class TestInProcess(SingletonTestCase):
         """Return a host at ``address``, after a second launch at the same one has reached it."""
         app = self.singleton(address=address)
         self.assertIs(self.second_launch("word", address=address).delivered, True)
-        self.assertEqual(app.arguments, (("word",),))
+        Socket_Singleton.send(["sent"], address=address, port=self.port)
+        self.assertTrue(Socket_Singleton.is_running(address=address, port=self.port))
+        self.assertEqual(app.arguments, (("word",), ("sent",)))
         self.assertEqual(app.address, address)
         return app
 
@@ -221,6 +207,7 @@ class TestInProcess(SingletonTestCase):
     def test_address_ipv6_loopback(self):
         skip_without_ipv6()
         self.assertIn("address='::1'", str(self.reached("::1")))
+        self.assertFalse(Socket_Singleton.is_running(port=self.port), "127.0.0.1 is another address")
 
     def test_address_ipv6_wildcard(self):
         skip_without_ipv6()
@@ -233,7 +220,7 @@ class TestInProcess(SingletonTestCase):
                 app = self.reached(address)
                 # On all of the machine's addresses, so the default one finds it too.
                 self.assertIs(self.second_launch("from 127.0.0.1").delivered, True)
-                self.assertEqual(app.arguments[1:], (("from 127.0.0.1",),))
+                self.assertEqual(app.arguments[2:], (("from 127.0.0.1",),))
 
     def test_hosts_on_different_addresses(self):
         first = self.singleton()

@@ -6,7 +6,7 @@ module          what is there
 ``cases``       `SingletonTestCase`: hosts, launches, programs and peers, cleaned up after
 ``processes``   `Program`: a child process whose output is read as it comes
 ``waiting``     `wait_until`: for a condition, under a deadline; `Stopwatch`
-``observing``   `Collector`, an observer that keeps its calls; `Printed`, what is printed
+``observing``   `Collector`, an observer; `Shelf`, a dispatch; `Printed`, what is printed
 ``ports``       `free_port`: ports that never collide
 ``descriptors`` which descriptors are open
 ``inside``      all that tests know of private names
@@ -24,7 +24,7 @@ from .cases import (
 )
 from .descriptors import descriptors
 from .inside import ACK, MAX_PACKET
-from .observing import Collector, Printed, expect_lines
+from .observing import Collector, Printed, Shelf, expect_lines
 from .ports import free_port
 from .processes import PROGRAMS, ROOT, TEST_APP, Program, environment
 from .waiting import PATIENCE, Stopwatch, wait_until
@@ -40,6 +40,7 @@ __all__ = [
     "Collector",
     "Printed",
     "Program",
+    "Shelf",
     "SingletonTestCase",
     "Stopwatch",
     "descriptors",

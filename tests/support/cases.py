@@ -51,6 +51,14 @@ class SingletonTestCase(unittest.TestCase):
             sys.argv = before
         return caught.exception
 
+    def outcome(self, *words: str):
+        """Return what becomes of a launch with ``words``: its `delivered`, or "host"."""
+        try:
+            Socket_Singleton(port=self.port, strict=False, argv=words).release()
+        except MultipleSingletonsError as error:
+            return error.delivered
+        return "host"
+
     def assert_free(self) -> None:
         """Check that a launch on this test's port is the host now, at once."""
         Socket_Singleton(port=self.port, strict=False).release()

@@ -15,7 +15,7 @@ import time
 import types
 from unittest import mock
 
-from Socket_Singleton import _client, _delivery, _host, _platform, _singleton, _wire
+from Socket_Singleton import __main__, _client, _delivery, _host, _platform, _singleton, _wire
 
 # The constants that tests lower or look at, and where they are.
 _LIMITS = {
@@ -397,6 +397,23 @@ def send_and_tell(port: int, argv, seconds: float, after_each_try) -> tuple[list
     with mock.patch.multiple(endpoint, _exchange=exchange_and_tell, _ends_after_a_byte=look_and_tell):
         _client.send(endpoint, _wire.encode(argv), time.monotonic() + seconds)
     return answers, looks
+
+
+# -- the command line --
+
+
+command = __main__.main
+print_launch = __main__._print_json
+
+
+def command_starts(popen):
+    """Have `run` start its command by ``popen``."""
+    return mock.patch.object(__main__.subprocess, "Popen", popen)
+
+
+def command_of(kind: type, execute):
+    """Have the command line construct a ``kind``, and `run` call ``execute(words, listener)``."""
+    return mock.patch.multiple(__main__, Socket_Singleton=kind, _execute=execute)
 
 
 # -- what differs between systems --

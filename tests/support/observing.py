@@ -25,6 +25,25 @@ class Collector:
             raise AssertionError(f"observer was called with {got}, not {wanted}")
 
 
+class Shelf:
+    """A dispatch that keeps what it is given, until the test runs it."""
+
+    def __init__(self) -> None:
+        self.calls = []
+
+    def __call__(self, call) -> None:
+        self.calls.append(call)
+
+    def wait_for(self, count: int) -> None:
+        wait_until(lambda: len(self.calls) >= count, f"{count} calls of dispatch")
+        if len(self.calls) != count:
+            raise AssertionError(f"dispatch was called {len(self.calls)} times, not {count}")
+
+    def run(self) -> None:
+        while self.calls:
+            self.calls.pop(0)()
+
+
 class Printed:
     """Has what any thread of this process prints, while it is entered."""
 
