@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _platform
+from Socket_Singleton import Socket_Singleton
 
 from .support import (
     PATIENCE,
@@ -411,24 +410,6 @@ class TestCommand(SingletonTestCase):
                 with mock.patch.object(sys, "stderr"):
                     inside.print_launch(("x",), 1)
                 mocks["_exit"].assert_called_once_with(status)
-        # Windows has no poll, and what is no pipe cannot tell.
-        for platform in ("win32", "linux"):
-            wakened = mock.Mock(recv=mock.Mock(side_effect=[b"1", KeyboardInterrupt]))
-            with mock.patch.object(sys, "platform", platform), mock.patch.object(
-                select, "poll", create=True
-            ) as poll:
-                poll.return_value.poll.return_value = [(wakened, 1)]
-                self.assertRaises(KeyboardInterrupt, _platform.wait_for_reader_to_go, 1, wakened)
-            self.assertEqual(wakened.recv.call_count, 2)
-
-    def test_what_windows_has_not(self):
-        with mock.patch.object(sys, "platform", "win32"):
-            self.assertIs(_platform.terminal_tells_group(), True)
-            with socket.socket() as sock:
-                self.assertEqual(_platform.descriptors_to_inherit(sock), ())
-            with mock.patch.object(signal, "signal") as changed:
-                _platform.count_on_child_status()
-            changed.assert_not_called()
 
     @unittest.skipUnless(Path("/dev/full").exists(), "/dev/full")
     def test_watch_whose_output_fails(self):

@@ -295,6 +295,7 @@ class TestSettings(SingletonTestCase):
         )
 
     def test_repr_of_everything_else(self):
+        shelf = Shelf()
         app = self.singleton(
             timeout=2.5e6,
             client=False,
@@ -305,7 +306,7 @@ class TestSettings(SingletonTestCase):
             secret="do not show",
             argv=["a", "b"],
             notify_empty=True,
-            dispatch=Shelf.run,
+            dispatch=shelf,
             wait=INFINITY,
         )
         app.trace(id)
@@ -315,7 +316,7 @@ class TestSettings(SingletonTestCase):
             f"Socket_Singleton(address='127.0.0.1', port={self.port}, timeout=2500000, client=False, "
             "strict=False, release_threshold=9, max_clients=8, verbose=True, secret=***, "
         )
-        later = f", argv=('a', 'b'), notify_empty=True, dispatch={Shelf.run}, wait=inf)"
+        later = f", argv=('a', 'b'), notify_empty=True, dispatch={shelf!r}, wait=inf)"
         self.assertEqual(repr(app), shown + "observers=2, clients=1, listening=True" + later)
         app.release()
         self.assertEqual(repr(app), shown + "observers=0, clients=1, listening=False" + later)
