@@ -595,12 +595,19 @@ class TestWait(ClientTestCase):
         self.assertLess(min(trials), PROMISED, trials)
 
     def test_claims_are_never_further_apart_than_promised(self):
-        """By the clock of the launch itself: the median, which other programs spoil less than the longest."""
+        """By the pauses that it asks for: what the system adds to them is the machine's."""
         self.singleton()
-        with Claims() as claims:
+        pauses, sleep = [], time.sleep
+
+        def sleep_and_tell(seconds):
+            pauses.append(seconds)
+            sleep(seconds)
+
+        with Claims() as claims, inside.sleeps_of_launches(sleep_and_tell):
             self.second_launch("word", wait=0.5)
-        pauses = sorted(after - before for before, after in zip(claims.times, claims.times[1:]))
-        self.assertLess(pauses[len(pauses) // 2], PROMISED, pauses)
+        self.assertLess(max(pauses), PROMISED)
+        # One before each claim but the first.
+        self.assertEqual(len(pauses), len(claims.times) - 1)
 
     def test_a_free_port_is_had_at_once(self):
         for wait in (0, 0.1, PATIENCE, math.inf):
@@ -640,7 +647,7 @@ class TestWait(ClientTestCase):
         def launch(name):
             try:
                 # Threads, because all must have begun to wait long before the first one's time is over.
-                apps.append(Socket_Singleton(port=self.port, strict=False, wait=1, argv=[name]))
+                apps.append(Socket_Singleton(port=self.port, strict=False, wait=3, argv=[name]))
             except MultipleSingletonsError as error:
                 errors.append((name, error))
 
@@ -741,16 +748,12 @@ class TestWait(ClientTestCase):
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_host_is_not_disturbed(self):
-        app = self.singleton(release_threshold=2, max_clients=1)
-        with Claims() as claims:
-            thread = threading.Thread(target=self.second_launch, args=("word",), kwargs={"wait": 0.2})
-            thread.start()
-            claims.wait_for_next()
-            claims.wait_for_next()
-            self.assertEqual(app.clients, 0)
-            thread.join(PATIENCE)
-        wait_until(lambda: app.arguments == (("word",),), "the launch is owned")
-        self.assertEqual(app.clients, 1)
+        app, clients = self.singleton(release_threshold=2, max_clients=1), []
+        with inside.claims_of_launches(lambda _: clients.append(app.clients)):
+            self.second_launch("word", wait=0.2)
+        self.assertGreater(len(clients), 1)
+        self.assertEqual(set(clients), {0})
+        self.assertEqual((app.clients, app.arguments), (1, (("word",),)))
 
     def test_port_that_cannot_be_had_at_all_is_an_error_at_once(self):
         with self.assertRaises(OSError):
@@ -935,7 +938,7 @@ class TestSend(ClientTestCase):
         self.listener()
         with Stopwatch() as took, self.assertRaises(TimeoutError):
             self.send("x" * (MAX_PACKET - 1), timeout=SHORT)
-        self.assertLess(took.seconds, 2 * SHORT)
+        self.assertLess(took.seconds, SHORT + 0.5)
 
     def test_never_begins_a_try_that_leaves_no_time_for_an_answer(self):
         """Whoever resets is asked again until half a second, or a quarter of little time, is left."""

@@ -321,6 +321,7 @@ class TestHostEnduresPeers(HostTestCase):
             self.assertLess(time.monotonic() - begun, PATIENCE / 2)
 
     def test_slow_peer_is_owned_and_holds_up_nobody(self):
+        self.enter(inside.limits(PEER_TIME=PATIENCE))
         app = self.host()
         slow = self.connect()
         for byte in b"as slow as this\0":
@@ -383,6 +384,8 @@ class TestHostEnduresPeers(HostTestCase):
     def test_large_launches_at_once(self):
         """Together they are several times what may wait."""
         packet, answers = b"x" * 1_000_000 + b"\0", []
+        # However long that takes here.
+        self.enter(inside.limits(PEER_TIME=PATIENCE))
         self.host()
         launches = [threading.Thread(target=lambda: answers.append(self.exchange(packet))) for _ in range(60)]
         for launch in launches:
@@ -766,12 +769,15 @@ class TestTimeouts(SingletonTestCase):
         self.assertTrue(app._listening)
 
     def test_a_script_that_ends_early_lives_and_serves_until_the_timeout(self):
-        begun = time.monotonic()
-        program = self.start(PROGRAMS / "ends_early.py", self.port, 1.5, ready="main ends")
+        program = self.start(PROGRAMS / "ends_early.py", self.port, 1000, ready="main ends")
         self.assertEqual(self.exchange(b"late\0launch\0"), ACK)
         program.expect("got late launch")
+        self.assertIsNone(program.process.poll())
+        self.assertEqual(self.exchange(b"time is over\0"), ACK)
+        program.expect("got time is over")
+        with contextlib.suppress(ConnectionError):
+            self.connect()  # an event, with which the host looks at its clock
         self.finish(program)
-        self.assertGreaterEqual(time.monotonic() - begun, 1.5)
         self.assertEqual(program.err, "")
         self.singleton(strict=False)
 
@@ -903,10 +909,12 @@ class TestHostEnduresStarvation(SingletonTestCase):
                 peer.sendall(rest)
                 peer.shutdown(socket.SHUT_WR)
                 self.assertEqual(read_to_end(peer), ACK)
-            self.assertLess(time.monotonic() - begun, SOON)
+            self.assertLess(time.monotonic() - begun, inside.limit("PEER_TIME") / 2)
         launches = [self.start_app("default", self.port, word) for word in "abc"]
         self.assertIsNone(self.second_launch(client=False).delivered)  # the port is held
-        time.sleep(max(0.0, begun + 1.5 - time.monotonic()))  # the fault itself
+        # The fault itself. The launches have 2 s, and half of that is for a machine that is busy.
+        time.sleep(max(0.0, begun + 1.0 - time.monotonic()))
+        starved = time.monotonic() - begun
         host.write("feed\n")
         for launch in launches:
             self.finish(launch)
@@ -914,7 +922,7 @@ class TestHostEnduresStarvation(SingletonTestCase):
         for word in "abc":
             host.expect(f"got {word}")
         used = float(wait_until(lambda: [x for x in host.lines if x.startswith("cpu ")], "figures")[0][4:])
-        self.assertLess(used, 0.5, "it was spinning")
+        self.assertLess(used, starved / 4, "it was spinning")
         self.assertEqual(self.exchange(b"later\0"), ACK)
         host.expect("got later")
         host.write("\n")

@@ -25,6 +25,12 @@ class SingletonTestCase(unittest.TestCase):
     def setUp(self) -> None:
         self.port = free_port()
 
+    def enter(self, context):
+        """Enter a context manager until the end of the test, and return what it yields."""
+        value = context.__enter__()
+        self.addCleanup(context.__exit__, None, None, None)
+        return value
+
     # -- hosts and launches --
 
     def singleton(self, **options) -> Socket_Singleton:
