@@ -51,6 +51,7 @@ from .test_promises import (
 from .test_rooms import TestRooms
 from .test_settings import TestSettings, TestValidation, TestVerboseLines
 from .test_singleton import TestInProcess
+from .test_support import TestSupport
 from .test_wire import TestWire
 
 

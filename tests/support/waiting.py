@@ -29,8 +29,9 @@ class Stopwatch:
     and a wait of our own still counts: a thread that only sleeps runs on time beside it.
     """
 
-    # Seconds between two looks. Later than that by as much again is a stall.
-    _STEP = 0.005
+    # Seconds between two looks. Later than that by as much again is a stall: less of it, many times,
+    # is how several programs share a processor, and a thread that only waits is late once.
+    _STEP = 0.03
 
     def __enter__(self):
         self._stalled, self._ended = 0.0, threading.Event()
@@ -40,8 +41,9 @@ class Stopwatch:
         return self
 
     def _watch(self) -> None:
-        before = time.monotonic()
-        while not self._ended.wait(self._STEP):
+        before, ended = time.monotonic(), False
+        while not ended:
+            ended = self._ended.wait(self._STEP)
             now = time.monotonic()
             late = now - before - self._STEP
             if late > self._STEP:
