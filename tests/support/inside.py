@@ -28,6 +28,7 @@ _LIMITS = {
     "MAX_PACKET": (_wire, "MAX_PACKET"),
     "MAX_PEERS": (_host, "MAX_PEERS"),
     "MAX_WAITING": (_delivery, "MAX_WAITING"),
+    "PAUSE": (_host, "_PAUSE"),
     "PEER_TIME": (_host, "PEER_TIME"),
     "READ_SIZE": (_host, "_READ_SIZE"),
     "WAIT_STEP": (_client, "_WAIT_STEP"),
