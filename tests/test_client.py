@@ -6,7 +6,6 @@ import contextlib
 import copy
 import errno
 import functools
-import io
 import math
 import os
 import pickle
@@ -26,6 +25,7 @@ from .support import (
     PATIENCE,
     PROGRAMS,
     Collector,
+    Printed,
     SingletonTestCase,
     Stopwatch,
     descriptors,
@@ -1006,8 +1006,7 @@ class TestIsRunning(ClientTestCase):
         self.assertFalse(self.is_running())
 
     def test_does_not_disturb_the_host(self):
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
+        with Printed() as printed:
             app = self.singleton(verbose=True, release_threshold=2, max_clients=1, notify_empty=True)
             observer = Collector()
             app.trace(observer)
@@ -1018,7 +1017,7 @@ class TestIsRunning(ClientTestCase):
             self.assertTrue(self.is_running())
             observer.wait_for(("word",))
         self.assertEqual((app.clients, app.arguments), (1, ()))
-        self.assertEqual(printed.getvalue(), "")
+        self.assertEqual(printed.out, "")
         wait_until(lambda: not inside.count_peers(app), "nobody is connected any more")
 
     def test_with_a_secret_and_by_who_does_not_know_it(self):

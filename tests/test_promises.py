@@ -246,25 +246,6 @@ class TestArgumentPassing(SingletonTestCase):
 class TestConcurrency(SingletonTestCase):
     """Many launches at once, while the host changes or does not."""
 
-    def at_once(self, count: int, target) -> list:
-        """Run ``target(number)`` in ``count`` threads that start together; return the results."""
-        barrier, results = threading.Barrier(count), [None] * count
-
-        def run(number):
-            barrier.wait(PATIENCE)
-            try:
-                results[number] = target(number)
-            except BaseException as error:
-                results[number] = error
-
-        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(PATIENCE)
-            self.assertFalse(thread.is_alive())
-        return results
-
     def launch(self, number: int, **options):
         """Construct; return the host, or the error of a launch that is not."""
         try:

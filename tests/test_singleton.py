@@ -77,24 +77,13 @@ class TestInProcess(SingletonTestCase):
 
     def test_release_from_many_threads_at_once(self):
         for _ in range(20):
-            app, barrier, failed = self.singleton(), threading.Barrier(8), []
+            app = self.singleton()
 
-            def release(app=app, barrier=barrier, failed=failed):
-                try:
-                    barrier.wait(PATIENCE)
-                    app.release()
-                    if app._listening:
-                        failed.append("release returned before it was done")
-                except Exception as error:
-                    failed.append(error)
+            def release(_, app=app):
+                app.release()
+                return app._listening
 
-            threads = [threading.Thread(target=release) for _ in range(8)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(PATIENCE)
-                self.assertFalse(thread.is_alive(), "deadlock")
-            self.assertEqual(failed, [])
+            self.assertEqual(self.at_once(8, release), [False] * 8)  # it returns when it is done
             self.assert_free()
 
     def test_release_leaves_no_thread(self):

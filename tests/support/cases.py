@@ -108,6 +108,24 @@ class SingletonTestCase(unittest.TestCase):
         thread.join(PATIENCE)
         self.assertFalse(thread.is_alive(), f"{thread} does not end")
 
+    def at_once(self, count: int, target) -> list:
+        """Run ``target(number)`` in ``count`` threads that start together; return what each returned or raised."""
+        barrier, results = threading.Barrier(count), [None] * count
+
+        def run(number):
+            barrier.wait(PATIENCE)
+            try:
+                results[number] = target(number)
+            except BaseException as error:
+                results[number] = error
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            self.join(thread)
+        return results
+
     # -- plain sockets --
 
     def connect(self, port: int | None = None) -> socket.socket:
