@@ -109,7 +109,7 @@ class SingletonTestCase(unittest.TestCase):
         self.assertFalse(thread.is_alive(), f"{thread} does not end")
 
     def at_once(self, count: int, target) -> list:
-        """Run ``target(number)`` in ``count`` threads that start together; return what each returned or raised."""
+        """Run ``target(number)`` in ``count`` threads at once; return what each returned or raised."""
         barrier, results = threading.Barrier(count), [None] * count
 
         def run(number):
