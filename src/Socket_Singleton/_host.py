@@ -702,14 +702,12 @@ class Host(_platform.ForkAware):
     def _free_port(self) -> None:
         """Have the port be anybody's; no launch is owned from then on, but one that is being owned."""
         self._closing = True
-        try:
-            self._selector.unregister(self.listener)
-        except KeyError:
-            pass  # it pauses, has failed, or this was done
-        self.listener.close()
-        if self.state != SHUT:
+        if self.holds_port:
+            if self.state == SERVING and self._selector.get_map():
+                self._selector.unregister(self.listener)  # a forked child may have it open, too
+            self.listener.close()
             self.state = CLOSING
-        self.given_up.open()
+            self.given_up.open()
 
     def _shut(self) -> None:
         """Free the port, then reset who is not owned: their launches claim it themselves."""

@@ -7,6 +7,8 @@ the application by itself: lines on stdout, if it is verbose, and errors in its 
 
 from __future__ import annotations
 
+import sys
+
 from ._wire import encode_text
 
 TYPE_CHECKING = False
@@ -121,7 +123,10 @@ class Settings:
         """Print one line, if verbose. Not on the I/O thread: stdout may block, and may be anything."""
         if self._verbose:
             try:
-                print(f"Socket_Singleton: {line}", flush=True)
+                # Held here: `print` alone crashes if another thread puts something else in its
+                # place meanwhile (CPython before 3.14, issue 130163).
+                stdout = sys.stdout
+                print(f"Socket_Singleton: {line}", file=stdout, flush=True)
             except BaseException:
                 pass  # stdout is the application's: closed, full, or an object of its own
 

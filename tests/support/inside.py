@@ -15,21 +15,32 @@ import time
 import types
 from unittest import mock
 
-from Socket_Singleton import __main__, _client, _delivery, _host, _platform, _singleton, _wire
+from Socket_Singleton import (
+    __main__,
+    _client,
+    _host,
+    _inbox,
+    _peers,
+    _platform,
+    _run,
+    _singleton,
+    _watch,
+    _wire,
+)
 
 # The constants that tests lower or look at, and where they are.
 _LIMITS = {
-    "ACCEPTS_PER_TURN": (_host, "_ACCEPTS_PER_TURN"),
+    "ACCEPTS_PER_TURN": (_host, "_ACCEPTS"),
     "ANSWER_TIME": (_client, "_ANSWER_TIME"),
     "CLOSE_TIME": (_host, "_CLOSE_TIME"),
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
-    "MAX_BUFFERED": (_host, "MAX_BUFFERED"),
+    "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
-    "MAX_PEERS": (_host, "MAX_PEERS"),
-    "MAX_WAITING": (_delivery, "MAX_WAITING"),
+    "MAX_PEERS": (_peers, "MAX_PEERS"),
+    "MAX_WAITING": (_inbox, "MAX_WAITING"),
     "PAUSE": (_host, "_PAUSE"),
-    "PEER_TIME": (_host, "PEER_TIME"),
+    "PEER_TIME": (_peers, "PEER_TIME"),
     "READ_SIZE": (_host, "_READ_SIZE"),
     "WAIT_STEP": (_client, "_WAIT_STEP"),
 }
@@ -37,7 +48,7 @@ _LIMITS = {
 ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
 
 # The class of the sockets that a launch makes; tests make subclasses of it that fail.
-LaunchSocket = socket.socket
+LaunchSocket = _platform.sockets.socket
 
 
 def limit(name: str):
@@ -65,17 +76,17 @@ def is_inert(app) -> bool:
 
 def count_peers(app) -> int:
     """Return how many connections the host has whose packets are not whole."""
-    return len(app._host._peers)
+    return len(list(app._host._peers))
 
 
 def count_received(app) -> int:
     """Return the bytes that the host has read of all its peers."""
-    return sum(peer.packet._received for peer in list(app._host._peers.values()))
+    return sum(peer.talk._received for peer in app._host._peers)
 
 
 def count_buffered(app) -> int:
     """Return the bytes of incomplete packets in the host's sum."""
-    return app._host._buffered
+    return app._host._peers._buffered
 
 
 def io_thread(app) -> threading.Thread:
@@ -84,7 +95,7 @@ def io_thread(app) -> threading.Thread:
 
 def listen_with_backlog(app, backlog: int) -> None:
     """Have the host's listener let so many launches wait from now on."""
-    app._host._listener.listen(backlog)
+    app._host.listener.listen(backlog)
 
 
 def follows_forks(app) -> bool:
@@ -120,7 +131,7 @@ def reads_of_hosts(after):
 
     def take_and_tell(host, peer, data):
         take(host, peer, data)
-        after(data, host._buffered)
+        after(data, host._peers._buffered)
 
     with mock.patch.object(_host.Host, "_take", take_and_tell):
         yield
@@ -146,19 +157,24 @@ def is_closing(app) -> bool:
 
 def end_with_answer(sock: socket.socket, answer: bytes) -> None:
     """End our side of a connection, as the host does for a launch that it owns."""
-    _host._answer(sock, answer)
+    sock.sendall(answer)
+    _host.Host._end_stream(None, sock)
 
 
 @contextlib.contextmanager
 def answers_of_hosts(before):
     """Have hosts call ``before()`` before they end a connection in order, with an answer or without."""
-    answer = _host._answer
+    acknowledge, refuse = _host.Host._acknowledge, _host.Host._refuse
 
-    def answer_when_told(*args):
+    def acknowledge_when_told(*args):
         before()
-        answer(*args)
+        return acknowledge(*args)
 
-    with mock.patch.object(_host, "_answer", answer_when_told):
+    def refuse_when_told(*args):
+        before()
+        refuse(*args)
+
+    with mock.patch.multiple(_host.Host, _acknowledge=acknowledge_when_told, _refuse=refuse_when_told):
         yield
 
 
@@ -179,7 +195,7 @@ def hosts_die_before_the_answer():
 def always_more_to_do(app):
     """Have the host find an event whenever it looks for one."""
     selector = app._host._selector
-    select, listening = selector.select, selector.get_key(app._host._listener)
+    select, listening = selector.select, selector.get_key(app._host.listener)
     with mock.patch.object(selector, "select", lambda wait: select(0) or [(listening, 1)]):
         yield
 
@@ -187,7 +203,7 @@ def always_more_to_do(app):
 @contextlib.contextmanager
 def on_the_io_thread(app, call):
     """Have the I/O thread call ``call()`` instead of handing out what it owns."""
-    with mock.patch.object(app._delivery, "hand_out", call):
+    with mock.patch.object(app._made_delivery, "hand_out", call):
         yield
 
 
@@ -196,14 +212,14 @@ def on_the_io_thread(app, call):
 
 def interrupt_release(app, handler) -> None:
     """Have ``handler()`` run once in the middle of the next release, while that holds its lock."""
-    wake = app._host._wake
+    wake = app._host._wake_to_close
 
     def interrupted():
         wake()
-        app._host._wake = wake
+        app._host._wake_to_close = wake
         handler()
 
-    app._host._wake = interrupted
+    app._host._wake_to_close = interrupted
 
 
 def interrupt_news(app, handler):
@@ -229,13 +245,12 @@ def release_that_just_saw_the_end(app, patience: float):
     """Be where a release knows that all is shut, as a handler that raises may leave it."""
     host = app._host
     with host._lock:
-        host._waker.settimeout(patience)
         host._closing = True
-        host._wake()
-        if not host._is_shut():
+        host._wake_to_close()
+        if not host._ended.wait(patience):
             raise AssertionError("it is not shut")
-        host._waker.settimeout(0.05)
-        yield
+        with limits(CLOSE_TIME=0.05):
+            yield
 
 
 # -- from the host to the observers --
@@ -257,12 +272,12 @@ def wake_observer_thread(app) -> None:
 
 def count_waiting_bytes(app) -> int:
     """Return the bytes of the launches that wait, as the bound counts them."""
-    return app._delivery._size()
+    return app._delivery.inbox.size
 
 
 def all_handed_out(app) -> bool:
     """Whether observers may have all the launches that wait."""
-    return not app._delivery._kept
+    return not app._delivery.inbox._untold
 
 
 def waiting_lines(app):
@@ -272,50 +287,49 @@ def waiting_lines(app):
 
 def inbox_lock(app):
     """Return what a look at `arguments` holds, and the taking of a launch."""
-    return app._delivery._lock
+    return app._delivery.inbox._lock
 
 
 def own_no_more(app) -> None:
     """Have the I/O thread stop for good before it owns another launch."""
-    app._delivery.put = lambda _: threading.Event().wait(30)
+    app._delivery.take_in = lambda _: threading.Event().wait(30)
 
 
 def deliver_what_was_dropped(app, payload: bytes) -> bool:
     """Have a launch delivered that is no longer in the row; return whether that was no failure."""
-    return app._delivery._deliver(bytearray(payload), app._delivery._packets)
+    launch = _inbox.Launch(bytearray(payload))
+    launch.state = _inbox.DROPPED
+    return app._delivery._deliver(launch) is None
 
 
 def before_each_delivery(app, call, after=lambda went: None) -> None:
     """Have the observer thread call ``call()`` when it has chosen a launch, and ``after(went)``."""
-    deliver = app._deliver
+    deliver = app._delivery._deliver
 
-    def deliver_when_told(*args):
+    def deliver_when_told(launch):
         call()
-        went = deliver(*args)
-        after(went)
-        return went
+        deliver(launch)
+        after(launch.state == _inbox.BEGUN)
 
-    app._deliver = deliver_when_told
+    app._delivery._deliver = deliver_when_told
 
 
 def after_each_begin(app, call) -> None:
     """Have the observer thread call ``call()`` when a launch is taken, before its first observer."""
-    deliver = app._deliver
+    begin = app._delivery.inbox.begin
 
-    def deliver_with_a_call(args, begin, again):
-        def begin_and_call():
-            begun = begin()
-            call()
-            return begun
+    def begin_and_call(launch):
+        begun = begin(launch)
+        call()
+        return begun
 
-        return deliver(args, begin_and_call, again)
-
-    app._deliver = deliver_with_a_call
+    app._delivery.inbox.begin = begin_and_call
 
 
 def somebody_seems_to_want_launches(app) -> None:
     """Have the observer thread think so, as if an observer had gone since it looked."""
-    app._wants_launches = lambda: True
+    take = app._delivery.inbox.take
+    app._delivery.inbox.take = lambda observed, overridden: take(True, overridden)
 
 
 # -- the launch --
@@ -323,30 +337,32 @@ def somebody_seems_to_want_launches(app) -> None:
 
 def claim(port: int, wait: float = 0.0) -> socket.socket | None:
     """Return a listener as that of a host, or None if the port is still taken after ``wait`` seconds."""
-    return _client.Endpoint("127.0.0.1", port).claim(wait)
+    endpoint = _client.Endpoint("127.0.0.1", port)
+    endpoint.claim(wait)
+    return endpoint.listener
 
 
 @contextlib.contextmanager
 def claims_of_launches(after):
     """Have launches in this process call ``after(error)`` for each try to bind; it is None if that went."""
-    bind = socket.socket.bind
 
-    def bind_and_tell(sock, name):
-        try:
-            bind(sock, name)
-        except OSError as error:
-            after(error)
-            raise
-        after(None)
+    class Telling(LaunchSocket):
+        def bind(self, name):
+            try:
+                super().bind(name)
+            except OSError as error:
+                after(error)
+                raise
+            after(None)
 
-    with mock.patch.object(socket.socket, "bind", bind_and_tell):
+    with sockets_of_launches(Telling):
         yield
 
 
 @contextlib.contextmanager
 def sockets_of_launches(factory):
     """Have launches make their sockets by ``factory``."""
-    with mock.patch.object(_client.socket, "socket", factory):
+    with mock.patch.object(_platform, "new_socket", lambda family: factory(family, socket.SOCK_STREAM)):
         yield
 
 
@@ -370,19 +386,20 @@ def time_left_for_an_answer(timeout: float) -> float:
 
 def ask(port: int, packet: bytes, seconds: float) -> tuple[str, str]:
     """Hand ``packet`` over once; return the answer and what was seen."""
-    return _client.Endpoint("127.0.0.1", port).ask(packet, time.monotonic() + seconds)
+    talk = _wire.Parcel(packet)
+    return _client.Endpoint("127.0.0.1", port).ask(talk, time.monotonic() + seconds)
 
 
 class AnswersOf:
     """What a launch makes of what it finds; see the table in `_client`."""
 
-    RESET, OWNED, REFUSED = _client.Answer.RESET, _client.Answer.OWNED, _client.Answer.REFUSED
+    RESET, OWNED, REFUSED = _wire.Answer.RESET, _wire.Answer.OWNED, _wire.Answer.REFUSED
 
 
 def send_and_tell(port: int, argv, seconds: float, after_each_try) -> tuple[list, list]:
     """Send ``argv``; return the answers, one for each try, and what each look for a host of 2.0.0 found."""
     endpoint = _client.Endpoint("127.0.0.1", port)
-    exchange, look = endpoint._exchange, endpoint._ends_after_a_byte
+    exchange, look = endpoint._converse, endpoint._ends_after_a_byte
     answers, looks = [], []
 
     def exchange_and_tell(*args):
@@ -395,8 +412,8 @@ def send_and_tell(port: int, argv, seconds: float, after_each_try) -> tuple[list
         looks.append(look(deadline))
         return looks[-1]
 
-    with mock.patch.multiple(endpoint, _exchange=exchange_and_tell, _ends_after_a_byte=look_and_tell):
-        _client.send(endpoint, _wire.encode(argv), time.monotonic() + seconds)
+    with mock.patch.multiple(endpoint, _converse=exchange_and_tell, _ends_after_a_byte=look_and_tell):
+        _client.send(endpoint, lambda: _wire.Parcel(_wire.encode(argv)), time.monotonic() + seconds)
     return answers, looks
 
 
@@ -404,17 +421,22 @@ def send_and_tell(port: int, argv, seconds: float, after_each_try) -> tuple[list
 
 
 command = __main__.main
-print_launch = __main__._print_json
+print_launch = _watch._print_json
 
 
 def command_starts(popen):
     """Have `run` start its command by ``popen``."""
-    return mock.patch.object(__main__.subprocess, "Popen", popen)
+    return mock.patch.object(_run.subprocess, "Popen", popen)
 
 
 def command_of(kind: type, execute):
     """Have the command line construct a ``kind``, and `run` call ``execute(words, listener)``."""
-    return mock.patch.multiple(__main__, Socket_Singleton=kind, _execute=execute)
+
+    class Runner(kind):
+        def execute(self, command):
+            return execute(command, self._host.listener)
+
+    return mock.patch.object(_run, "_Runner", Runner)
 
 
 # -- what differs between systems --
