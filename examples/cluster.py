@@ -78,6 +78,7 @@ class ClusterSingleton:
             except LOST as error:
                 logging.warning("%s: looks for a new session: %s", self.name, error)
                 self.connection.close()
+                time.sleep(LOOK)  # launches that wait have their chance
                 self._become_host()
         self.connection.close()
 
@@ -103,7 +104,7 @@ class ClusterSingleton:
 
     def _become_host(self):
         """Return as the host; end the program if this launch is done, or else say why it is not."""
-        deadline, seen = time.monotonic() + self.wait, "nobody took it"
+        deadline, seen = time.monotonic() + self.wait, "no host took it"
         while time.monotonic() < deadline:
             try:
                 if self.connection is None or self.connection.closed:
@@ -138,7 +139,10 @@ class ClusterSingleton:
 
     def _end_if_over(self, is_locked):
         if not self.epoch:
-            if self._ask("SELECT FROM singleton_launches WHERE id = %s AND taken IS NULL", [self.launch]) is None:
+            if (
+                self._ask("SELECT FROM singleton_launches WHERE id = %s AND taken IS NULL", [self.launch])
+                is None
+            ):
                 self._end()
         elif not is_locked:
             epoch, who = self._ask("SELECT epoch, who FROM singleton_hosts WHERE name = %s", [self.name])
@@ -148,7 +152,9 @@ class ClusterSingleton:
     def _give_up(self, seen):
         state = "whether it will be done is not known"
         try:
-            if self.is_entered and not self.epoch and self._ask(WITHDRAW, [self.launch]):
+            if self.connection is None:
+                state = "it was not entered"
+            elif self.is_entered and not self.epoch and self._ask(WITHDRAW, [self.launch]):
                 state = "it is withdrawn"
             else:
                 self._end_if_over(is_locked=False)

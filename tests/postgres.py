@@ -53,7 +53,12 @@ class Server:
             user = pwd.getpwnam("nobody")
             os.chown(str(self.folder), user.pw_uid, user.pw_gid)
             self._as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        self.env = {"PGHOST": str(self.folder), "PGUSER": "postgres", "PGDATABASE": "postgres", "PGPORT": "5432"}
+        self.env = {
+            "PGHOST": str(self.folder),
+            "PGUSER": "postgres",
+            "PGDATABASE": "postgres",
+            "PGPORT": "5432",
+        }
         self.dsn = f"host={self.folder} user=postgres dbname=postgres port=5432"
         # No password: the folder lets in nobody but its owner, and root.
         self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--no-locale")

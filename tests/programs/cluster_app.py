@@ -42,7 +42,9 @@ class CutCommit(cluster.ClusterSingleton):
     def _ask(self, query, parameters=()):
         answer = super()._ask(query, parameters)
         if query == cluster.ENTER and os.environ.pop("CUT_COMMIT", None):
-            while super()._ask("SELECT FROM singleton_launches WHERE id = %s AND taken IS NULL", [self.launch]):
+            while super()._ask(
+                "SELECT FROM singleton_launches WHERE id = %s AND taken IS NULL", [self.launch]
+            ):
                 time.sleep(0.001)
             self.connection.close()
             raise psycopg.OperationalError("cut off in its commit")
