@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS singleton_launches (id uuid PRIMARY KEY, number bigse
     args bytea[] NOT NULL, epoch bigint, taken timestamptz);
 CREATE INDEX IF NOT EXISTS singleton_queue ON singleton_launches (name, taken, number)"""
 ENTER = """
-WITH entered AS (INSERT INTO singleton_launches (id, name, args) VALUES (%s, %s, %s::bytea[]) ON CONFLICT DO NOTHING)
+WITH entered AS (INSERT INTO singleton_launches (id, name, args) VALUES (%s, %s, %s::bytea[])
+    ON CONFLICT DO NOTHING)
 SELECT pg_notify(%s, '')"""
 WITHDRAW = """
 DELETE FROM singleton_launches WHERE id = (SELECT id FROM singleton_launches
