@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 import cluster
 
 from tests.postgres import Server, missing
+from tests.support import wait_until
 
 LEASE = 3.0  # seconds
 AT_ONCE = 16  # launches that are on their way at the same time
@@ -84,7 +85,7 @@ class Stream:
                     lose(pid)
             elif len(self.begun) == count and len(self.ended) + len(self.held()) == count:
                 break
-            time.sleep(0.0005)  # between two looks
+            time.sleep(0.005)  # between two looks
         return time.monotonic() - start
 
     def held(self):
@@ -111,14 +112,12 @@ class Stream:
                 pid, status = os.waitpid(-1, os.WNOHANG)
 
     def end(self):
-        """Have stopped hosts go on, and the last host end; check what all of them have done."""
+        """Have stopped hosts go on, and then the last host end; check what all of them have done."""
         for pid in self.stopped:
             os.kill(pid, signal.SIGCONT)
-        quitting = launch(self.server, self.name, "quit")
-        self.begun[quitting] = time.monotonic()
-        while len(self.ended) < len(self.begun):
-            self.reap()
-            time.sleep(0.001)  # between two looks
+        wait_until(lambda: self.reap() or self.ended.keys() >= set(self.stopped), "stopped hosts end")
+        self.begun[launch(self.server, self.name, "quit")] = time.monotonic()
+        wait_until(lambda: self.reap() or len(self.ended) == len(self.begun), "all have ended")
         rows = self.connection.execute(
             "SELECT launch, epoch, pid, at FROM effects WHERE name = %s ORDER BY number", [self.name]
         ).fetchall()
@@ -142,7 +141,8 @@ class Stream:
 
 
 def milliseconds(values):
-    return f"{min(values) * 1000:.0f} to {max(values) * 1000:.0f} ms, median {statistics.median(values) * 1000:.0f}"
+    least, middle, most = (1000 * pick(values) for pick in (min, statistics.median, max))
+    return f"{least:.0f} to {most:.0f} ms, median {middle:.0f}"
 
 
 def measure_takeover(server, launches, hosts):
@@ -200,7 +200,7 @@ def measure_names(server, names):
     ]
     opened = time.monotonic() - start
     for app in hosts:
-        app.trace(lambda args: None)
+        app.trace(bool)  # an observer that does nothing
         app._take()
     start = time.monotonic()
     for app in hosts:
