@@ -167,7 +167,7 @@ class ClusterSingleton:
         return self.connection.execute(query, parameters).fetchone()
 
     def _sleep(self, seconds):
-        next(self.connection.notifies(timeout=seconds, stop_after=1), None)
+        list(self.connection.notifies(timeout=seconds, stop_after=1))  # or until there is one
 
     def _end(self, message=None):
         if self.connection is not None:
