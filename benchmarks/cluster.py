@@ -225,10 +225,12 @@ def main():
     sys.stdout.reconfigure(line_buffering=True)  # each figure when it is there
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="that it works, not what it measures")
-    quick = parser.parse_args().quick
+    parser.add_argument("--names", type=int, default=0, help="how many to hold; 1000, or 50 if quick")
+    options = parser.parse_args()
+    quick = options.quick
     if missing():
         sys.exit(missing())
-    names = 50 if quick else 2000
+    names = options.names or (50 if quick else 1000)
     server = Server(max_connections=names + 100)
     try:
         with server.connect() as connection:
