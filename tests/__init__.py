@@ -23,6 +23,7 @@ from .test_client import (
     TestStrangers,
     TestWait,
 )
+from .test_cluster import TestCluster
 from .test_command import TestCommand
 from .test_delivery import TestDelivery, TestDispatch
 from .test_docs import TestLayout, TestReadme

@@ -23,7 +23,7 @@ EXAMPLES = ROOT / "examples"
 
 # How the examples that are not ended by Enter are started so that they end at once.
 AT_ONCE = {"asyncio_app.py": ["quit"], "queue_worker.py": ["quit"], "restart.py": ["--quit"]}
-WITH_A_WINDOW = {"qt_app.py", "tkinter_app.py"}
+NEED_MORE = {"cluster.py", "qt_app.py", "tkinter_app.py"}
 
 
 @unittest.skipUnless(EXAMPLES.is_dir(), "no examples here")
@@ -289,7 +289,7 @@ class TestExamples(SingletonTestCase):
 
     def test_examples_run_in_a_clone_with_nothing_installed(self):
         for path in sorted(EXAMPLES.glob("*.py")):
-            if path.name in WITH_A_WINDOW:
+            if path.name in NEED_MORE:
                 continue
             # -I: no PYTHONPATH, no site-packages of the user; -S: none at all.
             program = self.start(
@@ -306,6 +306,7 @@ class TestExamples(SingletonTestCase):
 
     def test_every_example_is_started_by_a_test(self):
         text = Path(__file__).read_text(encoding="utf-8")
+        text += (ROOT / "tests" / "test_cluster.py").read_text(encoding="utf-8")
         started = set(
             re.findall(r"(?:self\.(?:example|in_loop|check_window)\(|EXAMPLES / )\"([\w.]+)\"", text)
         )

@@ -1,0 +1,349 @@
+"""examples/cluster.py on a PostgreSQL server of its own: none lost, none twice, none by an old host."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+import unittest
+import uuid
+from collections import Counter
+
+from .postgres import Server, missing
+from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, wait_until
+
+EXAMPLES = ROOT / "examples"
+PAGE = ROOT / "docs" / "cluster.md"
+
+# Seconds. Short, so that a test that waits for it is; long enough for a busy machine to keep it.
+LEASE = 2.0
+# Of a host that a test wants to keep, or that only a NOTIFY can wake in time.
+LONG_LEASE = 600.0
+WAIT = 60.0
+
+EFFECTS = """CREATE TABLE effects (number bigserial, name text, launch uuid, args text[],
+                                   epoch bigint, pid int)"""
+
+
+@unittest.skipUnless(EXAMPLES.is_dir(), "no examples here")
+@unittest.skipIf(missing(), missing())
+class TestCluster(SingletonTestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+        cls.addClassCleanup(cls.server.remove)
+        with cls.server.connect() as connection:
+            connection.execute(EFFECTS)
+
+    def setUp(self):
+        super().setUp()
+        self.name = f"org.example.{self.id()}.{uuid.uuid4()}"
+
+    # -- what the tests share --
+
+    def ask(self, query, *parameters):
+        with self.server.connect() as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def launch(self, *args, lease=LONG_LEASE, wait=WAIT, ready=None, env=None, name=None):
+        env = {**self.server.env, **(env or {})}
+        words = (PROGRAMS / "cluster_app.py", name or self.name, lease, wait, *args)
+        return self.start(*words, ready=ready, env=env)
+
+    def effects(self):
+        """Return (args, epoch, pid) of all that was done under this name, in the order in which it was."""
+        query = "SELECT args, epoch, pid FROM effects WHERE name = %s ORDER BY number"
+        return [
+            (tuple(eval(word) for word in args), epoch, pid)
+            for args, epoch, pid in self.ask(query, self.name)
+        ]
+
+    def done(self):
+        return [args for args, _, _ in self.effects()]
+
+    def ends_quietly(self, program):
+        self.finish(program)
+        self.assertEqual((program.out, program.err), ("", ""))
+
+    def end_host(self):
+        """End whoever is the host, by a launch that is the last one in the queue."""
+        self.finish(self.launch("quit", lease=LEASE))
+
+    def disturb(self, lose, launches=40, every=6):
+        """Start launches, four at a time, and `lose(pid)` the host whenever it has done `every` of them."""
+        started, running, lost = [], [], Counter()
+        count = (
+            "SELECT pid, count(*) FROM effects JOIN singleton_hosts USING (name, epoch)"
+            " WHERE name = %s GROUP BY pid HAVING count(*) >= %s"
+        )
+
+        def all_ended():
+            running[:] = [program for program in running if self.is_waited_for(program)]
+            if len(started) < launches:
+                if len(running) < 4:
+                    started.append(self.launch(f"launch {len(started)}", lease=LEASE))
+                    running.append(started[-1])
+                for pid, _ in self.ask(count, self.name, every):
+                    lost[pid] += 1
+                    lose(pid)
+            return len(started) == launches and not running
+
+        wait_until(all_ended, "all launches end, or are the host", timeout=2 * PATIENCE)
+        return started, lost
+
+    def is_waited_for(self, program):
+        return program.process.poll() is None and not any(line.startswith("host") for line in program.lines)
+
+    def check(self, launches, lost, least=3):
+        """All was done once, and none of it by an old host; those who were not lost ended with status 0."""
+        self.end_host()
+        self.assertGreaterEqual(sum(lost.values()), least, "hosts were lost")
+        done = Counter(self.done())
+        del done[("quit",)]
+        self.assertEqual(done, Counter((f"launch {number}",) for number in range(len(launches))))
+        epochs = [(epoch, pid) for _, epoch, pid in self.effects()]
+        self.assertEqual([epoch for epoch, _ in epochs], sorted(epoch for epoch, _ in epochs))
+        self.assertEqual(len(set(epochs)), len({epoch for epoch, _ in epochs}))
+        for program in launches:
+            status = program.wait()
+            if status == 1:  # it was the host, and was told that it is no more
+                self.assertIn(" is the host now.", program.err)
+            elif status != -signal.SIGKILL or program.pid not in lost:
+                self.assertEqual(status, 0, program.describe())
+
+    # -- the face --
+
+    def test_the_example(self):
+        first = self.start(EXAMPLES / "cluster.py", "a.txt", env=self.server.env)
+        first.expect("host 1 works on a.txt")
+        self.ends_quietly(self.start(EXAMPLES / "cluster.py", "b.txt", "c d.txt", env=self.server.env))
+        self.ends_quietly(self.start(EXAMPLES / "cluster.py", "quit", env=self.server.env))
+        self.finish(first)
+        works = [("a.txt", 1), ("b.txt", 1), ("c d.txt", 1), ("quit", 1)]
+        self.assertEqual(self.ask("SELECT name, epoch FROM example_work"), works)
+        self.assertEqual(first.lines[0], "Running. The word quit ends it.")
+
+    def test_what_was_typed_is_what_arrives_and_it_is_done_when_the_launch_ends(self):
+        """The host looks by itself only every 200 seconds: that it is done at once is NOTIFY's work."""
+        words = (
+            "two words",
+            "",
+            "a\nb",
+            "\u00fc\U0001f600",
+            "\\x41 {\"a\",'b'}",
+            b"\xff\xfe".decode("utf-8", "surrogateescape"),
+        )
+        host = self.launch("first", ready="host 1")
+        wait_until(lambda: self.done() == [("first",)], "the host's own launch")
+        for launch in (words, (), ("",)):
+            self.ends_quietly(self.launch(*[os.fsencode(word) for word in launch]))
+            self.assertEqual(self.done()[-1], launch)
+        self.end_host()
+        self.finish(host)
+
+    def test_two_names_do_not_meet(self):
+        one = self.launch("one", ready="host 1")
+        other = self.launch("other", "quit", name=self.name + "2", ready="host 1")
+        self.finish(other)
+        self.end_host()
+        self.finish(one)
+        self.assertEqual(self.done(), [("one",), ("quit",)])
+
+    def test_the_key_is_that_of_the_page(self):
+        rows = re.findall(r"^\| `([^`]+)` \| `(-?\d+)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+        self.assertGreater(len(rows), 1)
+        query = "SELECT ('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"
+        for name, key in rows:
+            self.assertEqual(self.ask(query, name), [(int(key),)])
+            self.finish(self.launch("quit", name=name, ready="host 1"))
+        held = "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory'"
+        host = self.launch("hold", name=rows[0][0], env={"HOLD": "1"}, ready="holding")
+        self.assertIn((int(rows[0][1]),), self.ask(held))
+        host.kill()
+
+    def test_two_first_launches_at_once(self):
+        """Ten times, with a database in which the tables are not there yet."""
+        for number in range(10):
+            database = f"fresh{number}"
+            self.ask_alone(f"CREATE DATABASE {database}")
+            with self.subTest(database):
+                env = {**self.server.env, "PGDATABASE": database}
+                launches = [
+                    self.start("-c", FIRST, self.name, number, word, env=env) for word in ("one", "other")
+                ]
+                for program in launches:
+                    self.finish(program)
+                said = sorted(line for program in launches for line in program.lines)
+                self.assertEqual(said, ["does one", "does other", "host 1"], launches[0].describe())
+            self.ask_alone(f"DROP DATABASE {database}")
+
+    def ask_alone(self, command):
+        with self.server.connect() as connection:
+            connection.execute(command)
+
+    # -- hosts that are lost --
+
+    def test_hosts_are_killed(self):
+        self.check(*self.disturb(lambda pid: os.kill(pid, signal.SIGKILL)))
+
+    def test_sessions_of_hosts_are_terminated(self):
+        def terminate(_):
+            self.ask(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND ((classid::bigint << 32) | objid::bigint)"
+                " = ('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint",
+                self.name,
+            )
+
+        self.check(*self.disturb(terminate))
+
+    def test_the_server_is_restarted(self):
+        """In order, and then as after a crash."""
+        hows = itertools.cycle([signal.SIGINT, signal.SIGQUIT])
+
+        def restart(_):
+            self.server.restart(next(hows))
+
+        self.check(*self.disturb(restart, every=9))
+
+    def test_hosts_are_stopped_under_load_and_go_on_later(self):
+        stopped = []
+
+        def stop(pid):
+            if pid not in stopped:
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+
+        launches, lost = self.disturb(stop, launches=30, every=9)
+        before = self.effects()
+        for program in launches:
+            if program.pid in stopped:
+                os.kill(program.pid, signal.SIGCONT)
+                self.finish(program, status=1)
+        self.assertEqual(self.effects(), before)
+        self.check(launches, lost, least=2)
+
+    def test_a_host_that_is_stopped_when_idle(self):
+        host = self.launch("first", lease=LEASE, ready="host 1")
+        wait_until(self.done, "its own launch")
+        os.kill(host.pid, signal.SIGSTOP)
+        second = self.launch("second", lease=LEASE, ready="host 2")
+        os.kill(host.pid, signal.SIGCONT)
+        self.finish(host, status=1)
+        self.assertRegex(host.err, rf":{second.pid} is the host now\.\Z")
+        self.end_host()
+        self.finish(second)
+        self.assertEqual(
+            [(args, epoch) for args, epoch, _ in self.effects()],
+            [(("first",), 1), (("second",), 2), (("quit",), 2)],
+        )
+
+    def test_a_host_that_is_stopped_within_a_transaction(self):
+        """What it had written is gone, and is written once by the next one."""
+        host = self.launch("hold", lease=LEASE, env={"HOLD": "1"}, ready="holding")
+        os.kill(host.pid, signal.SIGSTOP)
+        second = self.launch("second", lease=LEASE, ready="host 2")
+        os.kill(host.pid, signal.SIGCONT)
+        host.write("\n")
+        self.finish(host, status=1)
+        self.assertRegex(host.err, rf":{second.pid} is the host now\.\Z")
+        self.end_host()
+        self.finish(second)
+        done = [(args[0], epoch) for args, epoch, _ in self.effects()]
+        self.assertEqual(done, [("hold", 2), ("second", 2), ("quit", 2)])
+
+    def test_a_host_without_a_rival_goes_on_after_its_session_is_lost(self):
+        host = self.launch("first", lease=LEASE, ready="host 1")
+        wait_until(self.done, "its own launch")
+        self.server.restart()
+        epoch = "SELECT epoch FROM singleton_hosts WHERE name = %s"
+        wait_until(lambda: self.ask(epoch, self.name) == [(2,)], "it is the host again")
+        self.ends_quietly(self.launch("second", lease=LEASE))
+        self.end_host()
+        self.finish(host)
+        self.assertEqual([epoch for _, epoch, _ in self.effects()], [1, 2, 2])
+
+    # -- launches --
+
+    def test_a_launch_that_is_cut_off_in_its_commit_is_not_done_twice(self):
+        host = self.launch("first", ready="host 1")
+        self.ends_quietly(self.launch("second", env={"CUT_COMMIT": "1"}))
+        self.end_host()
+        self.finish(host)
+        self.assertEqual(self.done(), [("first",), ("second",), ("quit",)])
+
+    def test_a_launch_that_nobody_takes_is_withdrawn(self):
+        host = self.launch("hold", env={"HOLD": "1"}, ready="holding")
+        told = self.finish(self.launch("second", wait=0.5), status=1)
+        self.assertEqual(told.err, f"{self.name}: not done within 0.5 s (no host took it); it is withdrawn.")
+        host.write("\n")
+        self.end_host()
+        self.finish(host)
+        self.assertEqual(self.done(), [("hold",), ("quit",)])
+
+    def test_a_launch_that_a_host_is_still_at_says_that_it_does_not_know(self):
+        host = self.launch("first", env={"HOLD": "1"}, ready="host 1")
+        told = self.launch("hold", wait=3)
+        host.expect("holding")
+        self.finish(told, status=1)
+        self.assertIn("whether it will be done is not known", told.err)
+        host.write("\n")
+        self.end_host()
+        self.finish(host)
+
+    def test_without_a_server_a_launch_says_so(self):
+        told = self.finish(self.launch(wait=0.5, env={"PGHOST": str(self.server.folder / "none")}), status=1)
+        self.assertRegex(told.err, r"(?s)not done within 0\.5 s \(.*No such file.*\); it was not entered\.\Z")
+
+    # -- observers --
+
+    def test_an_observer_that_raises_ends_that_call_alone(self):
+        host = self.launch("first", ready="host 1")
+        self.ends_quietly(self.launch("fail"))
+        self.ends_quietly(self.launch("second"))
+        self.end_host()
+        self.finish(host)
+        self.assertEqual(self.done(), [("first",), ("second",), ("quit",)])  # what it wrote is gone
+        self.assertIn("ValueError: the observer fails", host.err)
+
+    def test_what_the_database_refuses_is_tried_again(self):
+        host = self.launch("deadlock", env={"HOLD": "1"}, ready="host 1")
+        wait_until(self.done, "it is done")
+        self.end_host()
+        self.finish(host)
+        done = [(args[0], epoch) for args, epoch, _ in self.effects()]
+        self.assertEqual(done, [("deadlock", 2), ("quit", 2)])
+
+    # -- the table --
+
+    def test_rows_go_after_a_day(self):
+        host = self.launch("first", ready="host 1")
+        self.ends_quietly(self.launch("second"))
+        query = "SELECT count(*) FROM singleton_launches WHERE name = %s"
+        self.assertEqual(self.ask(query, self.name), [(2,)])
+        self.ask(
+            "UPDATE singleton_launches SET taken = taken - interval '25 hours' WHERE name = %s RETURNING 1",
+            self.name,
+        )
+        self.end_host()
+        self.finish(host)
+        self.assertEqual(self.ask(query, self.name), [(1,)])
+
+
+# Both have their launch done, and the host ends once it has done both.
+FIRST = f"""
+import sys
+sys.path.insert(0, {str(EXAMPLES)!r})
+import cluster
+done = []
+def work(args):
+    print("does", *args, flush=True)
+    done.append(args)
+    if len(done) == 2:
+        app.release()
+app = cluster.ClusterSingleton(sys.argv[1], argv=sys.argv[3:])
+print("host", app.epoch, flush=True)
+app.trace(work)
+app.run()
+"""
