@@ -15,13 +15,25 @@ from Socket_Singleton import Socket_Singleton
 
 PORT = int(os.environ.get("EXAMPLE_PORT", "14175"))
 
-app = Socket_Singleton(port=PORT)  # a second launch ends here
+calls = queue.Queue()
+app = Socket_Singleton(port=PORT, dispatch=calls.put)  # a second launch ends here
+is_over = False
 
-launches = queue.Queue()
-launches.put(tuple(sys.argv[1:]))
-app.trace(launches.put)
 
-print("Running. The word quit ends it.", flush=True)
-for args in iter(launches.get, ("quit",)):
+def work(args):
+    global is_over
+    if args == ("quit",):
+        is_over = True
+        return
     for name in args:
         print("working on", name, flush=True)
+
+
+print("Running. The word quit ends it.", flush=True)
+work(tuple(sys.argv[1:]))
+app.trace(work)
+while not is_over:
+    calls.get()()  # calls `work` with the next launch, here, on the main thread
+app.release()
+for args in app.arguments:  # came behind the word quit, or while this was ending
+    work(args)

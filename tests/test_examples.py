@@ -23,6 +23,17 @@ EXAMPLES = ROOT / "examples"
 
 # How the examples that are not ended by Enter are started so that they end at once.
 AT_ONCE = {"asyncio_app.py": ["quit"], "queue_worker.py": ["quit"], "restart.py": ["--quit"]}
+# How the examples that act on launches are ended, and how their line about one that came meanwhile begins.
+LATE = {
+    "asyncio_app.py": ("quit", "opening 7"),
+    "context_manager.py": ("Enter", "Another launch had: 7"),
+    "multiprocessing_pool.py": ("Enter", "7 squared is 49, says SpawnPoolWorker-"),
+    "non_strict.py": ("Enter", "('7',)"),
+    "observer.py": ("Enter", "a late launch asks for '7'"),
+    "open_files.py": ("Enter", "opening 7"),
+    "queue_worker.py": ("quit", "working on 7"),
+    "secret_from_environment.py": ("Enter", "Another launch had: 7"),
+}
 WITH_A_WINDOW = {"qt_app.py", "tkinter_app.py"}
 
 
@@ -240,7 +251,7 @@ class TestExamples(SingletonTestCase):
         self.ends_quietly(self.example("asyncio_app.py", "quit"))
         self.finish(first)
         told = [json.loads(line) for line in first.lines if line.startswith("[")]
-        self.assertEqual(told, [[True, ["b.txt", "c d.txt"]], [True, ["quit"]]])
+        self.assertEqual(told, [["MainThread", ["b.txt", "c d.txt"]], ["MainThread", ["quit"]]])
         self.assertEqual(first.err, "")
 
     def test_tkinter_app(self):
@@ -268,7 +279,7 @@ class TestExamples(SingletonTestCase):
 
     def check_window(self, name, env):
         """Each call of the observer was on the thread of the loop, and the window shows what it is to."""
-        first = self.in_loop(name, "a.txt", env=env)
+        first = self.in_loop(name, "a.txt", env={"IN_LOOP_WINDOW": "1", "IN_LOOP_LATE": "late", **env})
         rows = ["a.txt"]
         for launch in (["b.txt", "c d.txt"], ["cover"], [], ["cover"], ["e.txt"]):
             told = len(first.lines)
@@ -276,10 +287,27 @@ class TestExamples(SingletonTestCase):
             wait_until(lambda told=told: len(first.lines) > told, f"the observer of {launch}")
             rows += launch
             is_in_front = launch != ["cover"]
-            self.assertEqual(json.loads(first.lines[-1]), [True, launch, rows, is_in_front])
+            self.assertEqual(json.loads(first.lines[-1]), ["MainThread", launch, rows, is_in_front])
+        self.ends_quietly(self.example(name, "close", env=env))
+        # A new one, for what came while the first one was closing; it has inherited the output.
+        wait_until(lambda: first.lines.count("traced") == 2, "a new window")
         self.ends_quietly(self.example(name, "close", env=env))
         self.finish(first)
+        self.assertEqual(json.loads(first.lines[-1]), ["MainThread", ["close"], ["late", "close"], True])
         self.assertNotIn("Traceback", first.err)  # Qt may say what a screen that is none cannot do
+
+    def test_what_came_while_it_was_ending_is_done(self):
+        for name, (end, line) in LATE.items():
+            with self.subTest(name):
+                env = {"IN_LOOP_LATE": "7", "EXAMPLE_SECRET": "a secret"}
+                program = self.in_loop(name, env=env)
+                if end == "Enter":
+                    program.write("\n\n")
+                else:
+                    Socket_Singleton.send([end], port=self.port)
+                self.finish(program)
+                said = [x for x in program.lines if x.startswith(line)]
+                self.assertEqual(len(said), 1, program.describe())
 
     def test_quickstart(self):
         program = self.finish(self.start(EXAMPLES / "quickstart.py", self.port))
