@@ -14,6 +14,7 @@ from Socket_Singleton import Socket_Singleton
 
 PORT = int(os.environ.get("EXAMPLE_PORT", "14173"))
 
+
 def show(args):
     print("Another launch had:", *args, flush=True)
 

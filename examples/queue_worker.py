@@ -7,6 +7,7 @@ In one shell `python examples/queue_worker.py a.txt`, in another one
 import os
 import queue
 import sys
+import threading
 
 # Finds the package in a clone; of no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
@@ -17,13 +18,12 @@ PORT = int(os.environ.get("EXAMPLE_PORT", "14175"))
 
 calls = queue.Queue()
 app = Socket_Singleton(port=PORT, dispatch=calls.put)  # a second launch ends here
-is_over = False
+quitting = threading.Event()
 
 
 def work(args):
-    global is_over
     if args == ("quit",):
-        is_over = True
+        quitting.set()
         return
     for name in args:
         print("working on", name, flush=True)
@@ -32,7 +32,7 @@ def work(args):
 print("Running. The word quit ends it.", flush=True)
 work(tuple(sys.argv[1:]))
 app.trace(work)
-while not is_over:
+while not quitting.is_set():
     calls.get()()  # calls `work` with the next launch, here, on the main thread
 app.release()
 for args in app.arguments:  # came behind the word quit, or while this was ending
