@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import itertools
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -284,6 +285,18 @@ class SingletonTestCase(unittest.TestCase):
         listener.settimeout(0.1)
         with self.assertRaises(socket.timeout):
             listener.accept()
+
+
+def start_display(test: unittest.TestCase) -> str:
+    """Start an X server without a screen, for as long as ``test`` runs, and return its name."""
+    reader, writer = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
+    server = Program(command, pass_fds=[writer])
+    test.addCleanup(server.kill)
+    os.close(writer)
+    with open(reader, "rb") as number:
+        select.select([number], [], [], PATIENCE)
+        return f":{number.readline().decode().strip()}"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import select
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,16 @@ from pathlib import Path
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, PROGRAMS, ROOT, Program, SingletonTestCase, environment, wait_until
+from .support import (
+    PATIENCE,
+    PROGRAMS,
+    ROOT,
+    Program,
+    SingletonTestCase,
+    environment,
+    start_display,
+    wait_until,
+)
 
 EXAMPLES = ROOT / "examples"
 
@@ -259,23 +267,12 @@ class TestExamples(SingletonTestCase):
             self.skipTest("there is no tkinter")
         if not shutil.which("Xvfb"):
             self.skipTest("there is no Xvfb to show a window in")
-        self.check_window("tkinter_app.py", {"DISPLAY": self.start_display()})
+        self.check_window("tkinter_app.py", {"DISPLAY": start_display(self)})
 
     def test_qt_app(self):
         if not importlib.util.find_spec("PySide6"):
             self.skipTest("there is no PySide6")
         self.check_window("qt_app.py", {"QT_QPA_PLATFORM": "offscreen"})
-
-    def start_display(self):
-        """Start an X server without a screen and return its name."""
-        reader, writer = os.pipe()
-        command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
-        server = Program(command, pass_fds=[writer])
-        self.addCleanup(server.kill)
-        os.close(writer)
-        with open(reader, "rb") as number:
-            select.select([number], [], [], PATIENCE)
-            return f":{number.readline().decode().strip()}"
 
     def check_window(self, name, env):
         """Each call of the observer was on the thread of the loop, and the window shows what it is to."""

@@ -3,8 +3,8 @@
     in_loop.py PROGRAM [ARG ...]
 
 After each it tells, as a line of JSON: the name of the thread; the arguments; and, with IN_LOOP_WINDOW set,
-the rows of the window's list and whether the window is in front. A launch with the word "cover" alone then puts
-something in front of the window, and one with the word "close" closes it.
+the rows of the window's list and whether the window is in front. A launch with the word "cover" alone
+then puts something in front of the window, and one with the word "close" closes it.
 
 IN_LOOP_LATE is a word: a launch with it comes when the loop has ended, just before the program releases the
 port; what the program starts after that is under this one, too. It tells on stdout, or appends to the file
