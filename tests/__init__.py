@@ -41,6 +41,7 @@ from .test_strangers import TestNobody, TestStoppedHost, TestStrangers
 from .test_thresholds import TestThresholds
 from .test_timeouts import TestTimeouts
 from .test_toolkits import TestToolkits
+from .test_tools import TestTools
 from .test_validation import TestValidation
 from .test_wait import TestWait
 from .test_wire import TestWire

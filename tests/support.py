@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib.util
 import itertools
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -285,6 +288,35 @@ class SingletonTestCase(unittest.TestCase):
         listener.settimeout(0.1)
         with self.assertRaises(socket.timeout):
             listener.accept()
+
+
+class PageTestCase(SingletonTestCase):
+    """Runs the programs of a page of the documentation: ``page``."""
+
+    page: Path
+
+    def setUp(self) -> None:
+        super().setUp()
+        text = self.page.read_text(encoding="utf-8")
+        self.sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(os.path.realpath(folder.name))
+        self.web_port = free_port()
+
+    def need(self, *modules: str) -> None:
+        """Skip the test where one of these is missing."""
+        for module in modules:
+            if not importlib.util.find_spec(module):
+                self.skipTest(f"there is no {module}")
+
+    def program(self, section: str, name: str = "app.py") -> Path:
+        """Save the first program of ``section``, with this test's ports, and return its path."""
+        text = re.search(r"^```python\n(.*?)^```$", self.sections[section], re.DOTALL | re.MULTILINE).group(1)
+        ports = iter([self.port, self.web_port])
+        path = self.folder / name
+        path.write_text(re.sub(r"\b14[23]\d\d\b", lambda _: str(next(ports)), text), encoding="utf-8")
+        return path
 
 
 def start_display(test: unittest.TestCase) -> str:

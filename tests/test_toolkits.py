@@ -1,51 +1,23 @@
-"""Each program of docs/toolkits.md, in its toolkit: 200 launches in order, on the right thread, and one at the end."""
+"""The programs of docs/toolkits.md in their toolkits: many launches, in order, on the right thread."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import re
 import shutil
-import tempfile
 import unittest
-from pathlib import Path
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import PROGRAMS, ROOT, SingletonTestCase, start_display, wait_until
+from .support import PROGRAMS, ROOT, PageTestCase, start_display, wait_until
 
 PAGE = ROOT / "docs" / "toolkits.md"
 LAUNCHES = 200
 
 
 @unittest.skipUnless(PAGE.is_file(), "no docs here")
-class TestToolkits(SingletonTestCase):
-    @classmethod
-    def setUpClass(cls):
-        text = PAGE.read_text(encoding="utf-8")
-        cls.sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
-        cls.rows = re.findall(r"^\| \[.*?\]\(#(.*?)\) \| `(.*?)` \|", text, re.MULTILINE)
-
-    def setUp(self):
-        super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-
-    def program(self, section, number=0):
-        """Save a program of the page, with this test's port."""
-        block = re.findall(r"^```python\n(.*?)^```$", self.sections[section], re.DOTALL | re.MULTILINE)[
-            number
-        ]
-        path = self.folder / f"{section}.py"
-        path.write_text(re.sub(r"port=\d+", f"port={self.port}", block), encoding="utf-8")
-        return path
-
-    def need(self, *modules):
-        for module in modules:
-            if not importlib.util.find_spec(module):
-                self.skipTest(f"there is no {module}")
+class TestToolkits(PageTestCase):
+    page = PAGE
 
     def display(self):
         if not shutil.which("Xvfb"):
@@ -123,8 +95,11 @@ class TestToolkits(SingletonTestCase):
     # -- what is said beside the programs --
 
     def test_each_row_of_the_table_is_what_the_program_of_its_section_does(self):
-        self.assertEqual(len(self.rows), 9)
+        rows = re.findall(
+            r"^\| \[.*?\]\(#(.*?)\) \| `(.*?)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        self.assertEqual(len(rows), 9)
         names = {name.lower(): name for name in self.sections}
-        for anchor, dispatch in self.rows:
+        for anchor, dispatch in rows:
             lines = self.program(names[anchor]).read_text(encoding="utf-8").splitlines()
             self.assertIn(f"app.dispatch = {dispatch}", [line.strip() for line in lines])
