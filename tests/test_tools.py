@@ -62,7 +62,7 @@ class TestTools(PageTestCase):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/", timeout=5) as page:
                     return page.read().decode()
-            except OSError:
+            except (OSError, http.client.HTTPException):  # it is about to be replaced
                 return None
 
         return wait_until(answer, "the web server answers")
