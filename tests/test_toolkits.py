@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
+import queue
 import re
 import shutil
+import subprocess
+import threading
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import PROGRAMS, ROOT, PageTestCase, start_display, wait_until
+from .support import PATIENCE, PROGRAMS, ROOT, PageTestCase, Program, environment, start_display, wait_until
 
 PAGE = ROOT / "docs" / "toolkits.md"
 LAUNCHES = 200
+
+HAS_THE_KEYBOARD = """
+import tkinter
+root = tkinter.Tk()
+root.bind("<FocusIn>", lambda event: print("the other one has it", flush=True))
+root.bind("<FocusOut>", lambda event: print("the other one has lost it", flush=True))
+root.update()
+root.focus_force()
+root.mainloop()
+"""
+
+
+def output_of(command, env):
+    return subprocess.run(
+        command, env=environment(env), stdout=subprocess.PIPE, check=False
+    ).stdout.decode()  # nothing, if there is no such window yet, or not any more
+
+
+def is_activated(program, token):
+    """Return whether a client of Wayland has shown this token to the compositor; see WAYLAND_DEBUG."""
+    return f'.activate("{token}"' in program.err
 
 
 @unittest.skipUnless(PAGE.is_file(), "no docs here")
@@ -104,3 +130,120 @@ class TestToolkits(PageTestCase):
         for anchor, dispatch in rows:
             lines = self.program(names[anchor]).read_text(encoding="utf-8").splitlines()
             self.assertIn(f"app.dispatch = {dispatch}", [line.strip() for line in lines])
+
+    def test_the_function_that_dispatch_is_given_returns_none(self):
+        """GLib.idle_add would call it again and again otherwise."""
+        functions = queue.Queue()
+        app = self.singleton(dispatch=functions.put)
+        app.trace(lambda args: True)
+        Socket_Singleton.send(["x"], port=self.port)
+        self.assertIsNone(functions.get(timeout=PATIENCE)())
+
+    def test_the_end_of_an_executor_waits_for_an_observer_at_work(self):
+        begun, go_on, done = threading.Event(), threading.Event(), []
+
+        def observer(args):
+            begun.set()
+            go_on.wait(PATIENCE)
+            done.append(args)
+
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            app = self.singleton(dispatch=executor.submit)
+            app.trace(observer)
+            for word in ("first", "second"):
+                Socket_Singleton.send([word], port=self.port)
+            self.assertTrue(begun.wait(PATIENCE))
+            app.release()
+            self.assertEqual(done, [])
+            go_on.set()
+        self.assertEqual(done, [("first",)])
+        self.assertEqual(app.arguments, (("second",),))
+
+    def test_executors_refuse_work_once_the_main_thread_has_ended(self):
+        """The launch waits; without `dispatch` the next one is served, and that one before it."""
+        program = self.start(PROGRAMS / "main_thread_ended.py", self.port, ready="ended")
+        Socket_Singleton.send(["first"], port=self.port)
+        program.expect("('first',) waits")
+        Socket_Singleton.send(["second"], port=self.port)
+        program.expect("('second',)")
+        self.finish(program)
+        self.assertEqual(program.lines[-2:], ["('first',)", "('second',)"])
+
+    # -- to the front --
+
+    def test_tk_has_the_keyboard(self):
+        """Without focus_force the window comes to the front, and what is typed goes elsewhere."""
+        self.need("tkinter", "_tkinter")
+        env = self.display()
+        program = self.start(
+            PROGRAMS / "tk_keyboard.py", self.program("Tk"), env=env, ready="the window has it"
+        )
+        other = self.start("-c", HAS_THE_KEYBOARD, env=env, ready="the other one has it")
+        Socket_Singleton.send(["a.txt"], port=self.port)
+        program.expect("the window has it", count=2)
+        other.expect("the other one has lost it")
+
+    def check_token(self, section, env, variable, expected):
+        """A launch with a token brings the window of another one to the front with it."""
+        path = self.program(section)
+        program = self.start_in_loop(path, {**env, "IN_LOOP_LATE": ""})
+        launch = dict.fromkeys(("XDG_ACTIVATION_TOKEN", "DESKTOP_STARTUP_ID"), "")
+        token = f"token-of-{variable}_TIME12345"
+        self.finish(self.start(path, "a.txt", env={**env, **launch, variable: token}))
+        self.finish(self.start(path, env={**env, **launch}))
+        wait_until(lambda: len(self.told()) == 2, "two calls of the observer")
+        self.assertEqual([args for _, args in self.told()], [[token, "a.txt"], ["-"]])
+        wait_until(lambda: expected(program, token), "the token is used")
+        self.finish(self.start(path, "quit", env=env))
+        self.finish(program)
+
+    def test_a_token_with_qt_on_wayland(self):
+        self.need("PySide6")
+        env = {"QT_QPA_PLATFORM": "wayland", **self.wayland()}
+        self.check_token("To the front with Qt", env, "XDG_ACTIVATION_TOKEN", is_activated)
+
+    def test_a_token_with_gtk_on_wayland(self):
+        self.need("gi")
+        env = {"GDK_BACKEND": "wayland", **self.wayland()}
+        self.check_token("To the front with GTK", env, "XDG_ACTIVATION_TOKEN", is_activated)
+
+    def test_a_token_with_gtk_on_x11(self):
+        self.need("gi")
+        if not shutil.which("xdotool"):
+            self.skipTest("there is no xdotool")
+        env = self.display()
+
+        def has_startup_id(program, token):
+            search = ["xdotool", "search", "--name", "One window"]
+            return any(
+                token in output_of(["xprop", "-id", window, "_NET_STARTUP_ID"], env)
+                for window in output_of(search, env).split()
+            )
+
+        self.check_token("To the front with GTK", env, "DESKTOP_STARTUP_ID", has_startup_id)
+
+    def wayland(self):
+        """Start a Wayland compositor without a screen, and return what its clients have to know."""
+        if not shutil.which("sway"):
+            self.skipTest("there is no sway to show a window in")
+        folder = self.folder / "wayland"
+        folder.mkdir(mode=0o700)
+        config = folder / "config"
+        config.write_text("xwayland disable\n", encoding="utf-8")
+        command = ["sway", "-c", config]
+        if os.getuid() == 0:  # which sway does not want to be
+            command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+            self.folder.chmod(0o755)
+            for path in (folder, config):
+                os.chown(str(path), 65534, 65534)
+        env = {"XDG_RUNTIME_DIR": str(folder), "HOME": str(folder), "GSK_RENDERER": "cairo"}
+        no_hardware = {"WLR_BACKENDS": "headless", "WLR_RENDERER": "pixman", "WLR_LIBINPUT_NO_DEVICES": "1"}
+        sway = Program(command, env={**env, **no_hardware})
+        self.addCleanup(sway.kill)
+
+        def socket():
+            self.assertIsNone(sway.process.poll(), sway.describe())
+            return [path.name for path in folder.glob("wayland-*") if path.suffix != ".lock"]
+
+        display = wait_until(socket, "a Wayland socket")[0]
+        return {**env, "WAYLAND_DISPLAY": display, "WAYLAND_DEBUG": "1"}
