@@ -322,7 +322,18 @@ class PageTestCase(SingletonTestCase):
 def start_display(test: unittest.TestCase) -> str:
     """Start an X server without a screen, for as long as ``test`` runs, and return its name."""
     reader, writer = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
+    # Without -noreset it starts anew, and refuses whoever comes then, each time that its last client goes.
+    command = [
+        "Xvfb",
+        "-displayfd",
+        str(writer),
+        "-screen",
+        "0",
+        "800x600x24",
+        "-noreset",
+        "-nolisten",
+        "tcp",
+    ]
     server = Program(command, pass_fds=[writer])
     test.addCleanup(server.kill)
     os.close(writer)
