@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import subprocess
 import sys
 import time
 import unittest
@@ -21,6 +22,11 @@ from Socket_Singleton import Socket_Singleton
 def double(number):
     return 2 * number
 Socket_Singleton(port=PORT)
+"""
+A_WEB_PAGE = """
+def web(environ, start):
+    start("200 OK", [])
+    return [b"hello"]
 """
 
 
@@ -137,10 +143,7 @@ class TestTools(PageTestCase):
 
     def test_gunicorn_with_one_at_the_top(self):
         self.need("gunicorn")
-        self.write("app.py", AT_THE_TOP)
-        (self.folder / "app.py").open("a").write(
-            "def web(environ, start):\n    start('200 OK', [])\n    return [b'hello']\n"
-        )
+        self.write("app.py", AT_THE_TOP + A_WEB_PAGE)
         program = self.tool("gunicorn", "app:web", "--workers", "2", "--bind", f"127.0.0.1:{self.web_port}")
         wait_until(lambda: program.err.count("Booting worker") > 4, "workers are started again and again")
         self.assertEqual(self.get(), "hello")
@@ -231,7 +234,7 @@ class TestTools(PageTestCase):
     def test_one_worker_of_gunicorn_has_the_job(self):
         self.need("gunicorn")
         self.program("Gunicorn", "gunicorn.conf.py")
-        self.write("app.py", "def web(environ, start):\n    start('200 OK', [])\n    return [b'hello']\n")
+        self.write("app.py", A_WEB_PAGE)
         self.check_the_job_of_workers(
             self.tool("gunicorn", "app:web", "--workers", "2", "--bind", f"127.0.0.1:{self.web_port}")
         )
@@ -269,7 +272,7 @@ class TestTools(PageTestCase):
         )
         kernel = jupyter_client.KernelManager(connection_file=str(self.folder / "kernel.json"))
         kernel._kernel_spec = spec
-        kernel.start_kernel(env=environment(self.env))
+        kernel.start_kernel(env=environment(self.env), stderr=subprocess.DEVNULL)  # it warns of TCP
         self.addCleanup(kernel.shutdown_kernel, now=True)
         client = kernel.blocking_client()
         client.start_channels()
