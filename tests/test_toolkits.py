@@ -174,14 +174,16 @@ class TestToolkits(PageTestCase):
     def test_tk_has_the_keyboard(self):
         """Without focus_force the window comes to the front, and what is typed goes elsewhere."""
         self.need("tkinter", "_tkinter")
-        env = self.display()
-        program = self.start(
-            PROGRAMS / "tk_keyboard.py", self.program("Tk"), env=env, ready="the window has it"
-        )
-        other = self.start("-c", HAS_THE_KEYBOARD, env=env, ready="the other one has it")
-        Socket_Singleton.send(["a.txt"], port=self.port)
-        program.expect("the window has it", count=2)
-        other.expect("the other one has lost it")
+        env = {**self.display(), "EXAMPLE_PORT": str(self.port)}
+        for path in (self.program("Tk"), ROOT / "examples" / "tkinter_app.py"):
+            with self.subTest(path.name):
+                program = self.start(PROGRAMS / "tk_keyboard.py", path, env=env, ready="the window has it")
+                other = self.start("-c", HAS_THE_KEYBOARD, env=env, ready="the other one has it")
+                Socket_Singleton.send(["a.txt"], port=self.port)
+                program.expect("the window has it", count=2)
+                other.expect("the other one has lost it")
+                program.kill()
+                other.kill()
 
     def check_token(self, section, env, variable, expected):
         """A launch with a token brings the window of another one to the front with it."""
