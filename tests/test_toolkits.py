@@ -8,6 +8,7 @@ import queue
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,21 @@ root.bind("<FocusOut>", lambda event: print("the other one has lost it", flush=T
 root.update()
 root.focus_force()
 root.mainloop()
+"""
+
+ENDS_WITH_AN_OBSERVER_AT_WORK = """
+import sys, threading
+from Socket_Singleton import Socket_Singleton
+def observer(args):
+    print("begun", flush=True)
+    begun.set()
+    threading.Event().wait()  # it would work on for ever
+begun = threading.Event()
+app = Socket_Singleton(port=sys.argv[1])
+app.trace(observer)
+print("ready", flush=True)
+begun.wait()
+app.release()
 """
 
 
@@ -159,6 +175,13 @@ class TestToolkits(PageTestCase):
         self.assertEqual(done, [("first",)])
         self.assertEqual(app.arguments, (("second",),))
 
+    def test_on_the_library_s_thread_an_observer_at_work_is_cut_off_at_the_end(self):
+        program = self.start("-c", ENDS_WITH_AN_OBSERVER_AT_WORK, self.port, ready="ready")
+        Socket_Singleton.send(["x"], port=self.port)
+        self.finish(program)
+        self.assertEqual(program.lines, ["ready", "begun"])
+
+    @unittest.skipIf(sys.version_info < (3, 9), "the executors of Python 3.8 do not refuse it")
     def test_executors_refuse_work_once_the_main_thread_has_ended(self):
         """The launch waits; without `dispatch` the next one is served, and that one before it."""
         program = self.start(PROGRAMS / "main_thread_ended.py", self.port, ready="ended")
