@@ -307,7 +307,11 @@ class PageTestCase(SingletonTestCase):
     def need(self, *modules: str) -> None:
         """Skip the test where one of these is missing."""
         for module in modules:
-            if not importlib.util.find_spec(module):
+            try:
+                spec = importlib.util.find_spec(module)
+            except ImportError:  # of the package that it is in
+                spec = None
+            if not spec:
                 self.skipTest(f"there is no {module}")
 
     def program(self, section: str, name: str = "app.py") -> Path:

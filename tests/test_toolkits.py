@@ -113,11 +113,11 @@ class TestToolkits(PageTestCase):
         self.check("Qt", {"QT_QPA_PLATFORM": "offscreen"}, opens_a_new_one=True)
 
     def test_gtk(self):
-        self.need("gi")
+        self.need("gi._gi")
         self.check("GTK", self.display(), opens_a_new_one=True)
 
     def test_wx(self):
-        self.need("wx")
+        self.need("wx._core")
         self.check("wxPython", self.display(), opens_a_new_one=True)
 
     def test_tk(self):
@@ -228,12 +228,12 @@ class TestToolkits(PageTestCase):
         self.check_token("To the front with Qt", env, "XDG_ACTIVATION_TOKEN", is_activated)
 
     def test_a_token_with_gtk_on_wayland(self):
-        self.need("gi")
+        self.need("gi._gi")
         env = {"GDK_BACKEND": "wayland", **self.wayland()}
         self.check_token("To the front with GTK", env, "XDG_ACTIVATION_TOKEN", is_activated)
 
     def test_a_token_with_gtk_on_x11(self):
-        self.need("gi")
+        self.need("gi._gi")
         if not shutil.which("xdotool"):
             self.skipTest("there is no xdotool")
         env = self.display()
