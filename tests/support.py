@@ -304,6 +304,20 @@ class PageTestCase(SingletonTestCase):
         self.folder = Path(os.path.realpath(folder.name))
         self.web_port = free_port()
 
+    def start(self, *command, ready: str | None = None, **options) -> Program:
+        """Start it with a group of its own: some start others, which end with the test, too."""
+        program = super().start(*command, start_new_session=True, **options)
+        self.addCleanup(self.end_group, program.pid)
+        if ready is not None:
+            program.expect(ready)
+        return program
+
+    @staticmethod
+    def end_group(number: int) -> None:
+        if os.name != "nt":
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(number, signal.SIGKILL)
+
     def need(self, *modules: str) -> None:
         """Skip the test where one of these is missing."""
         for module in modules:
