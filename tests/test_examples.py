@@ -16,16 +16,8 @@ from pathlib import Path
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import (
-    PATIENCE,
-    PROGRAMS,
-    ROOT,
-    Program,
-    SingletonTestCase,
-    environment,
-    start_display,
-    wait_until,
-)
+from .pages import start_display
+from .support import PATIENCE, PROGRAMS, ROOT, Program, SingletonTestCase, environment, wait_until
 
 EXAMPLES = ROOT / "examples"
 

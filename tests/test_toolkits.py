@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, PROGRAMS, ROOT, PageTestCase, Program, environment, start_display, wait_until
+from .pages import PageTestCase, start_display
+from .support import PATIENCE, PROGRAMS, ROOT, Program, environment, wait_until
 
 PAGE = ROOT / "docs" / "toolkits.md"
 LAUNCHES = 200

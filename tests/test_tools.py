@@ -13,7 +13,8 @@ import urllib.request
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import ROOT, Collector, PageTestCase, environment, wait_until
+from .pages import PageTestCase
+from .support import ROOT, Collector, environment, wait_until
 
 RUNNING = "Running. Press Enter to end."
 A_TEST = "import app\ndef test_double():\n    assert app.double(2) == 4\n"
