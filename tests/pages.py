@@ -9,7 +9,6 @@ import re
 import select
 import signal
 import tempfile
-import unittest
 from pathlib import Path
 
 from .support import PATIENCE, Program, SingletonTestCase, free_port
@@ -62,7 +61,7 @@ class PageTestCase(SingletonTestCase):
         return path
 
 
-def start_display(test: unittest.TestCase) -> str:
+def start_display(test) -> str:
     """Start an X server without a screen, for as long as ``test`` runs, and return its name."""
     reader, writer = os.pipe()
     # Without -noreset it starts anew, and refuses whoever comes then, each time that its last client goes.
