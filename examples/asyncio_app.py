@@ -16,6 +16,11 @@ from Socket_Singleton import Socket_Singleton
 PORT = int(os.environ.get("EXAMPLE_PORT", "14185"))
 
 
+def open_files(args):
+    for name in args:
+        print("opening", name, flush=True)
+
+
 async def each(launches):
     while True:
         yield await launches.get()
@@ -27,15 +32,18 @@ async def main():
     app.trace(launches.put_nowait)  # called on the loop's thread, see `dispatch`
     async for args in each(launches):
         if args == ("quit",):
-            return
-        for name in args:
-            print("opening", name, flush=True)
+            break
+        open_files(args)
+    app.release()
+    while not launches.empty():  # came behind the word quit
+        open_files(launches.get_nowait())
+    for args in app.arguments:  # came while this was ending
+        open_files(args)
 
 
 loop = asyncio.new_event_loop()
 app = Socket_Singleton(port=PORT, dispatch=loop.call_soon_threadsafe)  # a second launch ends here
 print("Running. The word quit ends it.", flush=True)
-with app:
-    loop.run_until_complete(main())
-    loop.run_until_complete(loop.shutdown_asyncgens())
+loop.run_until_complete(main())
+loop.run_until_complete(loop.shutdown_asyncgens())
 loop.close()

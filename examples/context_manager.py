@@ -14,10 +14,17 @@ from Socket_Singleton import Socket_Singleton
 
 PORT = int(os.environ.get("EXAMPLE_PORT", "14173"))
 
+
+def show(args):
+    print("Another launch had:", *args, flush=True)
+
+
 with Socket_Singleton(port=PORT) as app:
-    app.trace(lambda args: print("Another launch had:", *args, flush=True))
+    app.trace(show)
     print("The only one. Press Enter to release the port.", flush=True)
     input()
+for args in app.arguments:  # came while the block was ending
+    show(args)
 
 print("Released. Press Enter to end.", flush=True)
 input()

@@ -7,6 +7,7 @@ another one `python examples/multiprocessing_pool.py 27 28`.
 import multiprocessing
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 # Finds the package in a clone; of no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
@@ -29,7 +30,11 @@ if __name__ == "__main__":
     multiprocessing.freeze_support()  # in a frozen application, workers go no further
     app = Socket_Singleton(port=PORT)  # a second launch ends here, before it starts any worker
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        app.trace(share_out, pool)
-        print("Running. Press Enter to end.", flush=True)
-        input()
-        app.release()
+        with ThreadPoolExecutor(1) as observers:  # its end waits for the launch that is at work
+            app.dispatch = observers.submit
+            app.trace(share_out, pool)
+            print("Running. Press Enter to end.", flush=True)
+            input()
+            app.release()
+        for args in app.arguments:  # came while this was ending
+            share_out(args, pool)

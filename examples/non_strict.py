@@ -26,6 +26,8 @@ def main():
         app.trace(print)
         print("Running. Press Enter to end.", flush=True)
         input()
+    for args in app.arguments:  # came while this was ending
+        print(args)
 
 
 if __name__ == "__main__":

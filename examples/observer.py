@@ -27,3 +27,6 @@ app.trace(open_files, source="another launch")  # called on a thread of its own
 
 print("Running. Press Enter to end.", flush=True)
 input()
+app.release()
+for args in app.arguments:  # came while this was ending
+    open_files(args, "a late launch")

@@ -28,3 +28,6 @@ app.trace(open_files)
 
 print("Running. Press Enter to end.", flush=True)
 input()
+app.release()
+for paths in app.arguments:  # came while this was ending
+    open_files(paths)

@@ -5,6 +5,7 @@ Needs PySide6. In one shell `python examples/qt_app.py`, in another one
 """
 
 import os
+import subprocess
 import sys
 
 # Finds the package in a clone; of no effect once it is installed.
@@ -16,22 +17,8 @@ PORT = int(os.environ.get("EXAMPLE_PORT", "14183"))
 
 app = Socket_Singleton(port=PORT, notify_empty=True)  # a second launch ends here, before it loads Qt
 
-from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QListWidget
-
-
-class ToThisThread(QObject):
-    """Runs functions on the thread on which it was made, whichever thread emits them."""
-
-    function = Signal(object)
-
-    def __init__(self):
-        super().__init__()
-        self.function.connect(self.call, Qt.ConnectionType.QueuedConnection)
-
-    @Slot(object)
-    def call(self, function):
-        function()
 
 
 def show(args):
@@ -46,9 +33,10 @@ files = QListWidget()
 files.setWindowTitle("One window")
 
 show(sys.argv[1:])
-gui = ToThisThread()
-app.dispatch = gui.function.emit  # from now on observers run on this thread
+app.dispatch = lambda f: QTimer.singleShot(0, qt, f)  # from now on observers run on this thread
 app.trace(show)
 status = qt.exec()
 app.release()
+for args in app.arguments:  # came while the window was closing: a new one takes them
+    subprocess.Popen([sys.executable, __file__, *args])
 sys.exit(status)

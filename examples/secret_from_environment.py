@@ -23,6 +23,14 @@ try:
 except MultipleSingletonsError as error:
     sys.exit(None if error.delivered else "Another instance runs, and has not taken this launch.")
 
-app.trace(lambda args: print("Another launch had:", *args, flush=True))
+
+def show(args):
+    print("Another launch had:", *args, flush=True)
+
+
+app.trace(show)
 print("Running. Press Enter to end.", flush=True)
 input()
+app.release()
+for args in app.arguments:  # came while this was ending
+    show(args)

@@ -6,6 +6,7 @@ In one shell `python examples/tkinter_app.py`, in another one
 
 import os
 import queue
+import subprocess
 import sys
 
 # Finds the package in a clone; of no effect once it is installed.
@@ -34,6 +35,7 @@ def show(args):
     files.insert("end", *args)
     root.deiconify()
     root.lift()
+    root.focus_force()  # else it has no keyboard
 
 
 root = tk.Tk()
@@ -46,3 +48,5 @@ app.trace(show)
 run_calls()
 root.mainloop()
 app.release()
+for args in app.arguments:  # came while the window was closing: a new one takes them
+    subprocess.Popen([sys.executable, __file__, *args])

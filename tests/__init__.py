@@ -53,6 +53,8 @@ from .test_rooms import TestRooms
 from .test_settings import TestSettings, TestValidation, TestVerboseLines
 from .test_singleton import TestInProcess
 from .test_support import TestSupport
+from .test_toolkits import TestToolkits
+from .test_tools import TestTools
 from .test_wire import TestWire
 
 

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import select
 import shutil
 import subprocess
 import sys
@@ -17,12 +16,24 @@ from pathlib import Path
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, environment, wait_until
+from .pages import start_display
+from .support import PATIENCE, PROGRAMS, ROOT, Program, SingletonTestCase, environment, wait_until
 
 EXAMPLES = ROOT / "examples"
 
 # How the examples that are not ended by Enter are started so that they end at once.
 AT_ONCE = {"asyncio_app.py": ["quit"], "queue_worker.py": ["quit"], "restart.py": ["--quit"]}
+# How the examples that act on launches are ended, and how their line about one that came meanwhile begins.
+LATE = {
+    "asyncio_app.py": ("quit", "opening 7"),
+    "context_manager.py": ("Enter", "Another launch had: 7"),
+    "multiprocessing_pool.py": ("Enter", "7 squared is 49, says SpawnPoolWorker-"),
+    "non_strict.py": ("Enter", "('7',)"),
+    "observer.py": ("Enter", "a late launch asks for '7'"),
+    "open_files.py": ("Enter", "opening 7"),
+    "queue_worker.py": ("quit", "working on 7"),
+    "secret_from_environment.py": ("Enter", "Another launch had: 7"),
+}
 NEED_MORE = {"cluster.py", "qt_app.py", "tkinter_app.py"}
 
 
@@ -231,7 +242,7 @@ class TestExamples(SingletonTestCase):
         self.ends_quietly(self.example("asyncio_app.py", "quit"))
         self.finish(first)
         told = [json.loads(line) for line in first.lines if line.startswith("[")]
-        self.assertEqual(told, [[True, ["b.txt", "c d.txt"]], [True, ["quit"]]])
+        self.assertEqual(told, [["MainThread", ["b.txt", "c d.txt"]], ["MainThread", ["quit"]]])
         self.assertEqual(first.err, "")
 
     def test_tkinter_app(self):
@@ -239,26 +250,16 @@ class TestExamples(SingletonTestCase):
             self.skipTest("there is no tkinter")
         if not shutil.which("Xvfb"):
             self.skipTest("there is no Xvfb to show a window in")
-        self.check_window("tkinter_app.py", {"DISPLAY": self.start_display()})
+        self.check_window("tkinter_app.py", {"DISPLAY": start_display(self)})
 
     def test_qt_app(self):
         if not importlib.util.find_spec("PySide6"):
             self.skipTest("there is no PySide6")
         self.check_window("qt_app.py", {"QT_QPA_PLATFORM": "offscreen"})
 
-    def start_display(self):
-        """Start an X server without a screen and return its name."""
-        reader, writer = os.pipe()
-        command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
-        self.start_program(command, pass_fds=[writer])
-        os.close(writer)
-        with open(reader, "rb") as number:
-            select.select([number], [], [], PATIENCE)
-            return f":{number.readline().decode().strip()}"
-
     def check_window(self, name, env):
         """Each call of the observer was on the thread of the loop, and the window shows what it is to."""
-        first = self.in_loop(name, "a.txt", env=env)
+        first = self.in_loop(name, "a.txt", env={"IN_LOOP_WINDOW": "1", "IN_LOOP_LATE": "late", **env})
         rows = ["a.txt"]
         for launch in (["b.txt", "c d.txt"], ["cover"], [], ["cover"], ["e.txt"]):
             told = len(first.lines)
@@ -266,10 +267,27 @@ class TestExamples(SingletonTestCase):
             wait_until(lambda told=told: len(first.lines) > told, f"the observer of {launch}")
             rows += launch
             is_in_front = launch != ["cover"]
-            self.assertEqual(json.loads(first.lines[-1]), [True, launch, rows, is_in_front])
+            self.assertEqual(json.loads(first.lines[-1]), ["MainThread", launch, rows, is_in_front])
+        self.ends_quietly(self.example(name, "close", env=env))
+        # A new one, for what came while the first one was closing; it has inherited the output.
+        wait_until(lambda: first.lines.count("traced") == 2, "a new window")
         self.ends_quietly(self.example(name, "close", env=env))
         self.finish(first)
+        self.assertEqual(json.loads(first.lines[-1]), ["MainThread", ["close"], ["late", "close"], True])
         self.assertNotIn("Traceback", first.err)  # Qt may say what a screen that is none cannot do
+
+    def test_what_came_while_it_was_ending_is_done(self):
+        for name, (end, line) in LATE.items():
+            with self.subTest(name):
+                env = {"IN_LOOP_LATE": "7", "EXAMPLE_SECRET": "a secret"}
+                program = self.in_loop(name, env=env)
+                if end == "Enter":
+                    program.write("\n\n")
+                else:
+                    Socket_Singleton.send([end], port=self.port)
+                self.finish(program)
+                said = [x for x in program.lines if x.startswith(line)]
+                self.assertEqual(len(said), 1, program.describe())
 
     def test_quickstart(self):
         program = self.finish(self.start(EXAMPLES / "quickstart.py", self.port))

@@ -1,22 +1,24 @@
-"""Runs an example that has a loop of its own, and tells of each call of its observer.
+"""Runs a program that has a loop of its own, and tells of each call of its observer.
 
-    in_loop.py EXAMPLE [ARG ...]
+    in_loop.py PROGRAM [ARG ...]
 
-After each it prints, as JSON: whether that was on the thread that runs the loop; the arguments; and, of
-an example with a window, the rows of its list and whether the window is in front. A launch with the word
-"cover" alone puts something in front of the window, and one with the word "close" closes it.
+After each it tells, as a line of JSON: the name of the thread; the arguments; and, with IN_LOOP_WINDOW set,
+the rows of the window's list and whether the window is in front. A launch with the word "cover" alone
+then puts something in front of the window, and one with the word "close" closes it.
+
+IN_LOOP_LATE is a word: a launch with it comes when the loop has ended, just before the program releases the
+port; what the program starts after that is under this one, too. It tells on stdout, or appends to the file
+IN_LOOP_TOLD.
 """
 
 import json
+import os
 import runpy
+import subprocess
 import sys
 import threading
 
-from saying import say
-
 from Socket_Singleton import Socket_Singleton
-
-LOOP = threading.main_thread()  # all of the examples run theirs there
 
 
 class TkWindow:
@@ -57,27 +59,47 @@ class QtWindow:
 
 
 def window():
+    if not os.environ.get("IN_LOOP_WINDOW"):
+        return None
     if "tkinter" in sys.modules:
         return TkWindow(sys.modules["tkinter"])
-    if "PySide6.QtWidgets" in sys.modules:
-        return QtWindow(sys.modules["PySide6.QtWidgets"])
-    return None
+    return QtWindow(sys.modules["PySide6.QtWidgets"])
 
 
-def trace(app, observer):
-    def observe(args):
-        observer(args)
-        is_there, of_window = threading.current_thread() is LOOP, window()
-        if of_window and args == ("cover",):
+def tell(line):
+    os.write(told, (line + "\n").encode())
+
+
+def trace(app, observer, *args, **kwargs):
+    def observe(launch):
+        observer(launch, *args, **kwargs)
+        of_window = window()
+        if of_window and launch == ("cover",):
             of_window.cover()
-        say(json.dumps([is_there, args, *(of_window.state() if of_window else [])]))
-        if of_window and args == ("close",):
+        tell(json.dumps([threading.current_thread().name, launch, *(of_window.state() if of_window else [])]))
+        if of_window and launch == ("close",):
             of_window.close()
 
     real_trace(app, observe)
-    say("traced")
+    traced.append(observe)
+    tell("traced")
 
 
+def release(app):
+    word = os.environ.pop("IN_LOOP_LATE", None)
+    if word:
+        if app.dispatch is None:  # its loop still takes launches: the observer thread
+            for observe in traced:
+                app.untrace(observe)
+        app.send([word], port=app.port, secret=app.secret)
+        subprocess.Popen = lambda command: real_popen([command[0], __file__, *command[1:]])
+    real_release(app)
+
+
+told = os.open(os.environ["IN_LOOP_TOLD"], os.O_WRONLY | os.O_APPEND) if "IN_LOOP_TOLD" in os.environ else 1
+traced = []
+real_popen = subprocess.Popen
 real_trace, Socket_Singleton.trace = Socket_Singleton.trace, trace
+real_release, Socket_Singleton.release = Socket_Singleton.release, release
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")

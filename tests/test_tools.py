@@ -1,0 +1,294 @@
+"""What docs/tools.md says of tools that import a program, tried with the tools."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+import urllib.request
+
+from Socket_Singleton import Socket_Singleton
+
+from .pages import PageTestCase
+from .support import ROOT, Collector, environment, wait_until
+
+RUNNING = "Running. Press Enter to end."
+A_TEST = "import app\ndef test_double():\n    assert app.double(2) == 4\n"
+AT_THE_TOP = """
+from Socket_Singleton import Socket_Singleton
+def double(number):
+    return 2 * number
+Socket_Singleton(port=PORT)
+"""
+A_WEB_PAGE = """
+def web(environ, start):
+    start("200 OK", [])
+    return [b"hello"]
+"""
+
+
+@unittest.skipUnless((ROOT / "docs").is_dir(), "no docs here")
+class TestTools(PageTestCase):
+    page = ROOT / "docs" / "tools.md"
+
+    def setUp(self):
+        super().setUp()
+        self.env = {
+            "HOME": str(self.folder),  # Gunicorn and Jupyter keep files there
+            "PYTHONPATH": os.pathsep.join([str(self.folder), environment()["PYTHONPATH"]]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def write(self, name, text):
+        (self.folder / name).write_text(text.replace("PORT", str(self.port)), encoding="utf-8")
+
+    def tool(self, *command, env=None):
+        return self.start("-m", *command, env={**self.env, **(env or {})}, cwd=self.folder)
+
+    def run_tool(self, *command, status=0, env=None):
+        return self.finish(self.tool(*command, env=env), status)
+
+    def host(self):
+        """Be the application that runs, and return what it observes."""
+        launches = Collector()
+        self.singleton().trace(launches)
+        return launches
+
+    def assert_only(self, launches, *expected):
+        """Check that these launches have come, and nothing else: a last one comes right behind them."""
+        Socket_Singleton.send(["the last"], port=self.port)
+        launches.wait_for(*expected, ("the last",))
+
+    def get(self):
+        """Return what the web server says, once it answers."""
+
+        def answer():
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/", timeout=5) as page:
+                    return page.read().decode()
+            except (OSError, http.client.HTTPException):  # it is about to be replaced
+                return None
+
+        return wait_until(answer, "the web server answers")
+
+    def change_until(self, condition, what):
+        """Change app.py until ``condition()`` is true: what reloaders find at first counts as unchanged."""
+        path = self.folder / "app.py"
+
+        def is_seen():
+            later = path.stat().st_mtime + 10  # reloaders look at the time of a file
+            path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+            os.utime(str(path), (later, later))
+            until = time.monotonic() + 3  # seconds: they look once a second, and start Python
+            return wait_until(lambda: condition() or time.monotonic() > until, what) and condition()
+
+        wait_until(is_seen, what)
+
+    def end(self, program):
+        """End a server as a service manager does; it ends its own processes."""
+        program.process.send_signal(signal.SIGTERM)
+        program.wait()
+
+    # -- the rule, and what happens without it --
+
+    def test_the_rule_lets_test_runners_import_it_while_it_runs(self):
+        self.need("pytest", "xdist")
+        self.program("The rule", "app.py")
+        self.write("test_app.py", A_TEST)
+        running = self.start(self.folder / "app.py", ready=RUNNING)
+        for command in (["pytest"], ["pytest", "-n", "2"]):
+            self.assertIn("1 passed", self.run_tool(*command, "test_app.py").out)
+        running.write("\n")
+        self.finish(running)
+        self.assertEqual(running.lines, [RUNNING])
+        by_entry_point = self.start("-c", "import app; app.main()", env=self.env, ready=RUNNING)
+        by_entry_point.write("\n")
+        self.finish(by_entry_point)
+
+    def test_pytest_with_one_at_the_top(self):
+        self.need("pytest", "xdist")
+        self.write("app.py", AT_THE_TOP)
+        self.write("test_app.py", A_TEST)
+        launches = self.host()
+        program = self.run_tool("pytest", "test_app.py", status=3)
+        self.assertIn("INTERNALERROR", program.out)
+        self.assertIn("no tests ran", program.out)
+        launches.wait_for(("test_app.py",))
+        program = self.run_tool("pytest", "-n", "2", "test_app.py", status=3)
+        self.assertIn("INTERNALERROR", program.out + program.err)
+        self.assertNotIn("passed", program.out)
+
+    def test_unittest_with_one_at_the_top(self):
+        self.write("app.py", AT_THE_TOP)
+        self.write(
+            "its_tests.py",
+            "import unittest\nclass Tests(unittest.TestCase):\n    def test_double(self): import app\n",
+        )
+        self.host()
+        program = self.run_tool("unittest", "its_tests", status=1)
+        self.assertRegex(program.err, r"(?s)SystemExit.*FAILED \(errors=1\)")
+
+    def test_flask_with_one_at_the_top(self):
+        self.need("flask")
+        path = self.program("Flask", "app.py")
+        text = path.read_text(encoding="utf-8").replace(
+            'os.environ.get("WERKZEUG_RUN_MAIN") != "true"', "True"
+        )
+        path.write_text(text, encoding="utf-8")
+        program = self.finish(self.start(path))
+        self.assertIn("Restarting with stat", program.err)
+
+    def test_gunicorn_with_one_at_the_top(self):
+        self.need("gunicorn")
+        self.write("app.py", AT_THE_TOP + A_WEB_PAGE)
+        program = self.tool("gunicorn", "app:web", "--workers", "2", "--bind", f"127.0.0.1:{self.web_port}")
+        wait_until(lambda: program.err.count("Booting worker") > 4, "workers are started again and again")
+        self.assertEqual(self.get(), "hello")
+        self.end(program)
+
+    # -- tests --
+
+    def test_port_0_keeps_tests_apart(self):
+        self.need("pytest", "xdist")
+        self.program("Tests", "app.py")
+        self.write("test_app.py", A_TEST)
+        launches = self.host()
+        for command in (["pytest"], ["pytest", "-n", "2"]):
+            with self.subTest(command):
+                program = self.run_tool(*command, "test_app.py", env={"MY_APP_PORT": "0"})
+                self.assertIn("1 passed", program.out)
+        self.run_tool("pytest", "test_app.py", status=3)  # without it: the port is that of the application
+        self.assert_only(launches, ("test_app.py",))
+
+    # -- web servers --
+
+    def test_the_watcher_of_flask_is_the_host(self):
+        self.need("flask")
+        path = self.program("Flask", "app.py")
+        first = self.start(path)
+        before = self.get()
+        self.change_until(lambda: self.get() != before, "another process has the application")
+        second = self.finish(self.start(path))
+        self.assertEqual((second.out, second.err), ("", ""))
+        self.end(first)
+        text = path.read_text(encoding="utf-8").replace("use_reloader=True", "use_reloader=False")
+        path.write_text(text, encoding="utf-8")
+        self.start(path)
+        self.get()
+        second = self.finish(self.start(path))
+        self.assertEqual((second.out, second.err), ("", ""))
+
+    def test_launches_reach_an_application_of_flask(self):
+        self.need("flask")
+        path = self.program("Flask", "app.py")
+        text = path.read_text(encoding="utf-8").replace('!= "true"', '== "true"')
+        line = f"Socket_Singleton(port={self.port})"
+        self.assertIn(line, text)
+        path.write_text(
+            text.replace(line, f"{line}.trace(lambda args: print(*args, flush=True))"), encoding="utf-8"
+        )
+        first = self.start(path)
+        before = self.get()
+        Socket_Singleton.send(["before"], port=self.port)
+        first.expect("before")
+        self.change_until(lambda: self.get() != before, "another process has the application")
+        self.run_tool("Socket_Singleton", "send", "--port", str(self.port), "--", "after")
+        first.expect("after")
+        second = self.finish(self.start(path), status=1)
+        self.assertIn("already in use", second.err)
+        self.end(first)
+
+    def check_the_job_of_workers(self, program):
+        """One of two workers has the job; when that one is killed, another one takes it."""
+
+        def jobs():
+            return [int(line.rpartition(" ")[2]) for line in program.lines if line.startswith("the job")]
+
+        program.expect("another worker has the job")
+        self.assertEqual(len(wait_until(jobs, "a worker has the job")), 1)
+        os.kill(jobs()[0], signal.SIGKILL)  # a child of the program that this test started
+        wait_until(lambda: len(jobs()) == 2, "another worker has the job")
+        self.assertEqual(len(set(jobs())), 2)
+        self.assertEqual(program.lines.count("another worker has the job"), 1)
+        self.end(program)
+
+    def test_one_worker_of_uvicorn_has_the_job(self):
+        self.need("uvicorn", "starlette")
+        self.program("Uvicorn", "app.py")
+        self.check_the_job_of_workers(
+            self.tool("uvicorn", "app:web", "--workers", "2", "--port", str(self.web_port))
+        )
+
+    def test_each_new_process_of_uvicorn_has_the_job(self):
+        self.need("uvicorn", "starlette")
+        self.program("Uvicorn", "app.py")
+        program = self.tool("uvicorn", "app:web", "--reload", "--port", str(self.web_port))
+        wait_until(lambda: "the job is done by" in program.out, "the job is taken")
+        self.change_until(lambda: program.out.count("the job is done by") > 1, "the job is taken over")
+        self.assertNotIn("another worker", program.out)
+        self.end(program)
+
+    def test_one_worker_of_gunicorn_has_the_job(self):
+        self.need("gunicorn")
+        self.program("Gunicorn", "gunicorn.conf.py")
+        self.write("app.py", A_WEB_PAGE)
+        self.check_the_job_of_workers(
+            self.tool("gunicorn", "app:web", "--workers", "2", "--bind", f"127.0.0.1:{self.web_port}")
+        )
+
+    # -- notebooks and the prompt --
+
+    def prompt(self, *lines):
+        """Type these lines at the prompt, and return the program when it has ended."""
+        program = self.start("-i", "-q", "-c", "import sys; from Socket_Singleton import *", "an", "argument")
+        program.write("\n".join([*lines, "print('still here')", "sys.exit(0)", ""]))
+        return self.finish(program)
+
+    def test_the_prompt(self):
+        again = [f"app = Socket_Singleton(port={self.port})"] * 2
+        self.assertNotIn("still here", self.prompt(*again).out)
+        itself = ["print(app.arguments)", "sys.stdout.flush()"]
+        released = self.prompt(again[0], "app.release()", again[1], *itself)
+        self.assertRegex(released.out, r"\(\)\n(>+ )*still here")  # PyPy prompts on stdout
+        launches = self.host()
+        beside = self.prompt(f"app = Socket_Singleton(port={self.port}, strict=False, argv=[])")
+        self.assertIn("MultipleSingletonsError", beside.err)
+        self.assertIn("still here", beside.out)
+        self.assert_only(launches)
+
+    def test_a_notebook(self):
+        self.need("ipykernel", "jupyter_client")
+        import jupyter_client
+
+        path = self.program("Notebooks and the prompt", "cell.py")
+        cell = path.read_text(encoding="utf-8")
+        spec = jupyter_client.kernelspec.KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            display_name="this",
+            language="python",
+        )
+        kernel = jupyter_client.KernelManager(connection_file=str(self.folder / "kernel.json"))
+        kernel._kernel_spec = spec
+        kernel.start_kernel(env=environment(self.env), stderr=subprocess.DEVNULL)  # it warns of TCP
+        self.addCleanup(kernel.shutdown_kernel, now=True)
+        client = kernel.blocking_client()
+        client.start_channels()
+        self.addCleanup(client.stop_channels)
+        client.wait_for_ready(timeout=30)
+
+        def run(text):
+            reply = client.execute_interactive(text, timeout=30, output_hook=lambda message: None)["content"]
+            return reply.get("ename", reply["status"])
+
+        self.assertEqual([run(cell), run(cell)], ["ok", "ok"])
+        self.assertEqual(run(f"Socket_Singleton(port={self.port})"), "SystemExit")
+        self.assertEqual(run("assert app.arguments[0][0] == '-f', app.arguments"), "ok")
+        self.assertEqual(run("app.release()"), "ok")
+        launches = self.host()
+        self.assertEqual(run(cell), "MultipleSingletonsError")
+        self.assertEqual(run("1 + 1"), "ok")
+        self.assert_only(launches)
