@@ -17,7 +17,7 @@ from pathlib import Path
 from Socket_Singleton import Socket_Singleton
 
 from .pages import start_display
-from .support import PATIENCE, PROGRAMS, ROOT, Program, SingletonTestCase, environment, wait_until
+from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, environment, wait_until
 
 EXAMPLES = ROOT / "examples"
 
