@@ -42,6 +42,7 @@ from .test_thresholds import TestThresholds
 from .test_timeouts import TestTimeouts
 from .test_validation import TestValidation
 from .test_wait import TestWait
+from .test_web import TestWebBytes, TestWebPage
 from .test_wire import TestWire
 
 
