@@ -17,6 +17,7 @@ from .test_arguments import TestArgumentPassing
 from .test_argv import TestArgv, TestKeywordParameters, TestNotifyEmpty
 from .test_arrival import TestArguments, TestBursts
 from .test_change import TestHostChanges, TestRestart
+from .test_closed_streams import TestClosedStreams
 from .test_command import TestCommand
 from .test_concurrency import TestConcurrency
 from .test_dispatch import TestDispatch

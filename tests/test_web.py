@@ -26,7 +26,7 @@ PAGE = HERE / "web_page.html"
 # `python -m tests.test_web` makes it anew.
 RECORDED = HERE / "web_bytes.json"
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 # Nothing of its own goes out, and it keeps nothing.
 OPTIONS = [
