@@ -43,6 +43,7 @@ bool holds[LAUNCHES + 1];      /* it has become the host, and does not release y
 bool finished[LAUNCHES + 1];
 bool was_killed[LAUNCHES + 1];
 byte delivered[LAUNCHES + 1];  /* to an observer, or left in `arguments` */
+byte begun;                    /* launches that have */
 byte asked[LAUNCHES] = NOBODY; /* who was at the other end when it was answered */
 
 typedef Connection {
@@ -92,12 +93,42 @@ inline end_of(who) {
 
 /* ---- a launch ---- */
 
+/* It is closed on both sides. */
 inline forget(c) {
     d_step {
+        connection[c].to = NOBODY;
         connection[c].packet = false;     connection[c].sender_end = false; connection[c].sender_reset = false;
         connection[c].queued = false;     connection[c].orderly = false;    connection[c].answer = false;
         connection[c].ack = false;        connection[c].host_end = false;   connection[c].host_reset = false
     }
+}
+
+/* Open on both sides; on the host's, whose connection it is. */
+#define OPEN(c)    (connection[c].to == me && !connection[c].host_end && !connection[c].host_reset)
+#define DROPPED(c) (OPEN(c) && (connection[c].sender_reset || SENDER(c) == STRANGER))
+#define WHOLE(c)   (OPEN(c) && connection[c].packet && connection[c].sender_end && !connection[c].sender_reset)
+
+/* src: _host._answer. Three calls; the byte goes with the end. Before the second it is a reset, whatever happens. */
+inline confirm(c) {
+    atomic { connection[c].answer = true; connection[c].orderly = true };
+    atomic { connection[c].ack = true; connection[c].host_end = true }
+}
+
+/* src: _host.Host._own */
+inline own(c) {
+#ifdef ACK_BEFORE_QUEUE
+    confirm(c);
+#endif
+    connection[c].queued = true;               /* src: _delivery.Delivery.put */
+#ifdef HAND_OUT_BEFORE_ANSWER
+    atomic { deliver(c) };
+    confirm(c);
+#elif defined(ACK_BEFORE_QUEUE)
+    atomic { deliver(c); i = 0 };
+#else
+    confirm(c);
+    atomic { deliver(c); i = 0 };              /* src: _delivery.Delivery.hand_out */
+#endif
 }
 
 inline answered(c) {
@@ -112,14 +143,11 @@ proctype Launch(byte me) {
     byte i;
     bool once = false;         /* it has seen an end without an answer: one more claim, and no more */
     bool again = false;        /* it has asked */
+    /* They are alike, so it is no loss that their first steps come in this order. */
+    atomic { begun == me -> begun++ };
     {
         skip;
-claim:  /* src: _client.Endpoint.claim (bind: with SO_REUSEADDR two can do that) */
-        if
-        :: port != NOBODY -> goto taken
-        :: port == NOBODY
-        fi;
-        /* src: _client.Endpoint.claim (listen) */
+claim:  /* src: _client.Endpoint.claim. Two can bind with SO_REUSEADDR; it is listen that decides. */
         atomic {
             if
             :: port == NOBODY ->
@@ -131,7 +159,7 @@ claim:  /* src: _client.Endpoint.claim (bind: with SO_REUSEADDR two can do that)
             :: else
             fi
         };
-taken:  /* src: _client.hand_over */
+        /* src: _client.hand_over */
         if
         :: once -> is[me] = quiet; goto over
         :: !once
@@ -147,20 +175,26 @@ taken:  /* src: _client.hand_over */
         /* Each of these fails if the host has reset; killed in between, it is a reset to the host. */
         atomic {
             if
-            :: connection[c].host_reset -> goto claim
+            :: connection[c].host_reset -> forget(c); goto claim
             :: else -> connection[c].packet = true
             fi
         };
         atomic {
             if
-            :: connection[c].host_reset -> goto claim
+            :: connection[c].host_reset -> forget(c); goto claim
             :: else -> connection[c].sender_end = true
             fi
         };
         if
-        :: atomic { connection[c].ack -> answered(c); goto over }
-        :: atomic { connection[c].host_reset && !connection[c].ack -> goto claim }
-        :: atomic { connection[c].host_end && !connection[c].ack -> once = true; asked[me] = connection[c].to; goto claim }
+        :: atomic { connection[c].ack -> answered(c); forget(c); goto over }
+        :: atomic { connection[c].host_reset && !connection[c].ack -> forget(c); goto claim }
+        :: atomic {
+            connection[c].host_end && !connection[c].ack ->
+            once = true;
+            asked[me] = connection[c].to;
+            forget(c);
+            goto claim
+           }
         :: true ->             /* silence */
 #ifdef ASK_AGAIN_AFTER_SILENCE
             if
@@ -175,53 +209,34 @@ taken:  /* src: _client.hand_over */
 serve:
         do
         :: break               /* src: _singleton.Socket_Singleton.release, or any other end of the service */
-        :: i < CONNECTIONS - 1 -> i++
-        :: i > 0 -> i--
-        :: connection[i].to == me && !connection[i].host_end && !connection[i].host_reset ->
-            if
-            :: connection[i].sender_reset || (SENDER(i) == STRANGER && !connection[i].sender_end) ->
-                connection[i].host_reset = true            /* src: _host.Host._drop */
-            :: connection[i].packet && connection[i].sender_end && !connection[i].sender_reset ->
-#ifdef ACK_BEFORE_QUEUE
-                connection[i].answer = true;
-                connection[i].orderly = true;
-                atomic { connection[i].ack = true; connection[i].host_end = true };
+        :: atomic { DROPPED(LAST) -> connection[LAST].host_reset = true }    /* src: _host.Host._drop */
+        :: atomic { DROPPED(0) -> connection[0].host_reset = true }
+        :: atomic { DROPPED(1) -> connection[1].host_reset = true }
+        :: atomic { DROPPED(2) -> connection[2].host_reset = true }
+        :: atomic { WHOLE(0) -> i = 0 }; own(i)
+        :: atomic { WHOLE(1) -> i = 1 }; own(i)
+        :: atomic { WHOLE(2) -> i = 2 }; own(i)
+#if TRIES == 2
+        :: atomic { WHOLE(3) -> i = 3 }; own(i)
+        :: atomic { WHOLE(4) -> i = 4 }; own(i)
+        :: atomic { WHOLE(5) -> i = 5 }; own(i)
 #endif
-                connection[i].queued = true;               /* src: _delivery.Delivery.put */
-#ifdef HAND_OUT_BEFORE_ANSWER
-                atomic { deliver(i) };
-#endif
-#ifndef ACK_BEFORE_QUEUE
-                /* src: _host._answer (three calls; the byte goes with the end) */
-                connection[i].answer = true;
-                connection[i].orderly = true;
-                atomic { connection[i].ack = true; connection[i].host_end = true };
-#endif
-#ifndef HAND_OUT_BEFORE_ANSWER
-                atomic { deliver(i) };                     /* src: _delivery.Delivery.hand_out */
-#endif
-            :: else
-            fi
         od;
-        holds[me] = false;
-        port = NOBODY;         /* src: _host.Host._free_port */
-        i = 0;
-        do
-        :: i == CONNECTIONS -> break
-        :: i < CONNECTIONS ->
-            atomic {           /* src: _host.Host._shut */
+        atomic { holds[me] = false; port = NOBODY };         /* src: _host.Host._free_port */
+        d_step {               /* src: _host.Host._shut */
+            for (i : 0 .. LAST) {
                 if
-                :: connection[i].to == me && !connection[i].host_end && !connection[i].host_reset ->
+                :: OPEN(i) ->
 #ifdef ORDERLY_END
                     connection[i].host_end = true
 #else
                     connection[i].host_reset = true
 #endif
                 :: else
-                fi;
-                i++
-            }
-        od;
+                fi
+            };
+            i = 0
+        };
 over:   finished[me] = true
     } unless { was_killed[me] };
     finished[me] = true
@@ -229,20 +244,28 @@ over:   finished[me] = true
 
 /* ---- a host of 2.0.0: it reads what has come, delivers it, ends the connection, and says nothing ---- */
 
+#define me OLD
+#define TAKEN(c) (OPEN(c) && connection[c].packet)
+
+/* Nothing is left unread, so the end is no reset, also if it is killed. */
+inline take(c) {
+    connection[c].queued = true;
+    connection[c].orderly = true
+}
+
+inline last_of(c) {
+    atomic { deliver(c) };
+    atomic { connection[c].host_end = true; i = 0 }
+}
+
 proctype Old() {
     byte i;
     {
         do
         :: break
-        :: i < CONNECTIONS - 1 -> i++
-        :: i > 0 -> i--
-        :: atomic {
-            connection[i].to == OLD && connection[i].packet && !connection[i].host_end && !connection[i].host_reset ->
-            connection[i].queued = true;
-            connection[i].orderly = true   /* nothing is left unread, so its end is no reset */
-           };
-           atomic { deliver(i) };
-           connection[i].host_end = true
+        :: atomic { TAKEN(0) -> take(0); i = 0 }; last_of(i)
+        :: atomic { TAKEN(1) -> take(1); i = 1 }; last_of(i)
+        :: atomic { TAKEN(2) -> take(2); i = 2 }; last_of(i)
         od;
         holds[OLD] = false;
         end_of(OLD)
@@ -250,16 +273,12 @@ proctype Old() {
     finished[OLD] = true
 }
 
-/* Connects, perhaps sends something that is no packet, perhaps resets, perhaps does nothing more. */
+#undef me
+
+/* Connects, and never sends a whole packet. */
 proctype Stranger() {
-    if
-    :: atomic { port != NOBODY -> connection[LAST].to = port };
-        if
-        :: connection[LAST].sender_reset = true
-        :: true
-        fi
-    :: true
-    fi
+end:                           /* finds nobody, and that is no deadlock */
+    atomic { port != NOBODY -> connection[LAST].to = port }
 }
 
 inline kill(who) {
