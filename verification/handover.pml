@@ -111,12 +111,7 @@ inline forget(c) {
 /* src: _host._answer. Three calls; the byte goes with the end. Before the second it is a reset, whatever happens. */
 inline confirm(c) {
     atomic { connection[c].answer = true; connection[c].orderly = true };
-    atomic {
-        connection[c].ack = true;
-        connection[c].host_end = true;
-        connection[c].answer = false;          /* nobody asks for these again */
-        connection[c].orderly = false
-    }
+    atomic { connection[c].ack = true; connection[c].host_end = true }
 }
 
 /* src: _host.Host._own */

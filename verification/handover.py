@@ -30,7 +30,7 @@ MUTATIONS = ("ACK_BEFORE_QUEUE", "HAND_OUT_BEFORE_ANSWER", "ORDERLY_END", "ASK_A
 # Steps in a row that are searched; SPIN says so if it is too few. The longest have about 200.
 DEPTH = 100_000
 
-# Seconds for one search. The model with one kill takes a quarter of a minute.
+# Seconds for one search. The model with one kill takes 2 to 4 minutes.
 PATIENCE = 1800
 
 
