@@ -24,6 +24,7 @@ from .test_client import (
     TestWait,
 )
 from .test_cluster import TestCluster
+from .test_closed_streams import TestClosedStreams
 from .test_command import TestCommand
 from .test_delivery import TestDelivery, TestDispatch
 from .test_docs import TestLayout, TestReadme
@@ -55,6 +56,7 @@ from .test_singleton import TestInProcess
 from .test_support import TestSupport
 from .test_toolkits import TestToolkits
 from .test_tools import TestTools
+from .test_web import TestWebBytes, TestWebPage
 from .test_wire import TestWire
 
 

@@ -18,6 +18,7 @@ NOT_OURS = {
     "_inheriting": "how multiprocessing tells that a worker imports the main module",
     "_exit": "os._exit: the end of a process whose main thread cannot be told to end",
     "_getframe": "sys._getframe: the stack, without importing inspect",
+    "_accept": "what socket.accept calls, and _socket has alone",
     "_initializing": "how importlib tells in a module's __spec__ that it is being imported",
 }
 

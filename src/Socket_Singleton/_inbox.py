@@ -63,23 +63,16 @@ class Launch:
     # Written under the inbox's lock, but for ABANDONED: see `Inbox.abandon`.
     __slots__ = ("_arguments", "_words", "reply", "size", "state", "turn", "was_heard")
 
-    def __init__(self, words: bytearray, reply: Reply | None = None) -> None:
+    def __init__(
+        self, words: bytearray, reply: Reply | None = None, *, heard: Arguments | None = None
+    ) -> None:
         self._words: bytearray | None = words
-        self._arguments: Arguments | None = None
-        self.size = len(words) + _OVERHEAD
+        self._arguments = heard
+        self.size = len(words) + _OVERHEAD if heard is None else _size_of(heard)
         self.reply = reply
         self.state = FRESH
         self.turn = 0  # how often it was taken
-        self.was_heard = False  # passed the application's `_append_args`, and found no observer
-
-    @classmethod
-    def from_heard(cls, arguments: Arguments) -> Launch:
-        """Return a launch that was heard, on its way to an observer."""
-        launch = cls(bytearray())
-        launch._arguments = arguments
-        launch.size = _size_of(arguments)
-        launch.was_heard = True
-        return launch
+        self.was_heard = heard is not None  # passed the application's `_append_args`, and found no observer
 
     @property
     def arguments(self) -> Arguments:
@@ -200,7 +193,7 @@ class Inbox:
             return None
         with self._lock:
             if observed and self.heard:
-                launch = Launch.from_heard(self.heard.pop(0))
+                launch = Launch(bytearray(), heard=self.heard.pop(0))
                 self._count_heard(-1, launch.arguments)
                 self._went -= launch.size
             elif self.has_for(observed, overridden):

@@ -200,8 +200,9 @@ class Peers:
         """
         if self._buffered <= MAX_BUFFERED:
             return None
-        candidates = [peer for peer in (*self.reading, *self.held) if peer.buffered >= SHORT]
-        return min(candidates, key=lambda peer: (peer.state == HELD, peer.heard, -peer.buffered))
+        everybody = (*self.reading, *self.held)
+        candidates = [peer for peer in everybody if peer.buffered >= SHORT]
+        return min(candidates or everybody, key=lambda peer: (peer.state == HELD, peer.heard, -peer.buffered))
 
     def _leave(self, peer: Peer) -> None:
         self._count(peer, -peer.buffered)

@@ -9,6 +9,7 @@ Programs that tests start import this module too, as ``inside``.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -237,7 +238,7 @@ def interrupt_news(app, handler):
 
 def wakened_socket_of_a_child(app) -> socket.socket:
     """Return what wakes the I/O thread, as a forked child has it: what is closed here is not over there."""
-    return app._host._wakened.dup()
+    return socket.socket(fileno=os.dup(app._host._wakened.fileno()))
 
 
 @contextlib.contextmanager
