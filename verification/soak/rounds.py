@@ -48,6 +48,8 @@ class Round:
             self._wait(event.pause)
         while self._running:
             self._tick(STEP)
+            if all(child.kind == "stall" for child in self._running.values()):
+                self.end()  # nobody is left whom they could hold up
         error = try_port(self._setting.address, self._setting.port)
         return Record(
             self._setting,
@@ -59,11 +61,10 @@ class Round:
         )
 
     def end(self) -> None:
-        """End whatever still runs: for a way out at any moment."""
+        """End whatever still runs."""
         for pid in list(self._running):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            del self._running[pid]
+            self._kill(pid)
+            self._ended(*os.waitpid(pid, 0))
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 SECRET = "open sesame"
 NAME = "org.example.soak"
 
-EVENTS = 400  # in a round
+EVENTS = 500  # in a round
 LONGEST_HOST = 3.0  # seconds
 
 LAUNCHES = ("forked", "interpreter")
@@ -24,7 +24,7 @@ OBSERVERS = ("quick", "quick", "slow", "raises", "late", "none")
 # How often something is an event, in a hundred and a bit.
 KINDS = {
     "forked": 60,
-    "interpreter": 22,
+    "interpreter": 16,
     "friend": 8,
     "reset": 4,
     "stall": 3,
