@@ -41,6 +41,7 @@ from .test_strangers import TestNobody, TestStoppedHost, TestStrangers
 from .test_thresholds import TestThresholds
 from .test_timeouts import TestTimeouts
 from .test_validation import TestValidation
+from .test_verification import TestJudge, TestMutations, TestSchedule
 from .test_wait import TestWait
 from .test_wire import TestWire
 
