@@ -77,7 +77,9 @@ class Forged:
         judge = Judge(Record(**{name: values[name] for name in Record._fields}), collections.defaultdict(int))
         judge.judge()
         self.counts = dict(judge.counts)
-        return [re.sub(r"^round forged: ([^:]+).*", r"\1", text, flags=re.DOTALL) for text in judge.violations]
+        return [
+            re.sub(r"^round forged: ([^:]+).*", r"\1", text, flags=re.DOTALL) for text in judge.violations
+        ]
 
 
 class TestJudge(unittest.TestCase):
@@ -280,16 +282,16 @@ class TestJudge(unittest.TestCase):
 
 class TestSchedule(unittest.TestCase):
     def test_the_same_seed_gives_the_same_events(self):
-        one, again, other = (
-            list(schedule(SETTING._replace(seed=seed))) for seed in ("7/0", "7/0", "8/0")
-        )
+        one, again, other = (list(schedule(SETTING._replace(seed=seed))) for seed in ("7/0", "7/0", "8/0"))
         self.assertEqual(one, again)
         self.assertNotEqual(one, other)
 
     def test_hosts_are_stopped_and_killed_in_rough_rounds_alone(self):
         for rough in (True, False):
             events = [
-                event for number in range(3) for event in schedule(SETTING._replace(seed=str(number), rough=rough))
+                event
+                for number in range(3)
+                for event in schedule(SETTING._replace(seed=str(number), rough=rough))
             ]
             self.assertEqual(any(event.kind == "stop" for event in events), rough)
             self.assertEqual(any(event.stop_kills for event in events if event.kind == "stop"), rough)
@@ -307,7 +309,9 @@ class TestMutations(unittest.TestCase):
                 mutations.mutate(Path(folder), changes)
                 for change in changes:
                     path = mutations.PACKAGE / change.file
-                    before, after = ((base / path).read_text(encoding="utf-8") for base in (ROOT, Path(folder)))
+                    before, after = (
+                        (base / path).read_text(encoding="utf-8") for base in (ROOT, Path(folder))
+                    )
                     self.assertNotEqual(before, after)
                     compile(after, change.file, "exec")
 

@@ -298,7 +298,9 @@ class Judge:
             return f"{when - child.began:+.4f}"
 
         lines = [f"{what}: {child}", *([more] if more else []), *child.err.splitlines()[-5:]]
-        lines += [f"owned by {owner.host.number} at {since(owner.time)}" for owner in self._owners[child.number]]
+        lines += [
+            f"owned by {owner.host.number} at {since(owner.time)}" for owner in self._owners[child.number]
+        ]
         lines += [f"{a.what} by {a.host} at {since(a.time)}" for a in self._arrivals[child.number]]
         if child.number in self._answers:
             answer = self._answers[child.number]
