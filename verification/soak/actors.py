@@ -142,10 +142,7 @@ def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if role.ending == "observer" and time.monotonic() > end - role.life / 2:
             leave()
-        if role.observer == "slow":
-            time.sleep(0.02)
-        if role.observer == "raises":
-            raise SystemExit(3)
+        behave(role.observer)
 
     if role.observer == "late":
         over.wait(role.life / 2)
@@ -158,6 +155,13 @@ def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
     if role.ending == "threads":
         threading.Thread(target=leave).start()
     leave()
+
+
+def behave(observer: str) -> None:
+    if observer == "slow":
+        time.sleep(0.02)
+    if observer == "raises":
+        raise SystemExit(3)
 
 
 def live(app: Socket_Singleton, role: Role, log: Log, over: threading.Event) -> None:

@@ -31,10 +31,12 @@ not held against anyone.
 from __future__ import annotations
 
 import collections
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from .record import Child, Record
 from .schedule import LAUNCHES
+
+if TYPE_CHECKING:
+    from .record import Child, Record
 
 # Seconds from the constructor of a launch to its end as a process, or to its life as a
 # host. It has 2 for the network; the rest is for an interpreter to end where two dozen
