@@ -26,7 +26,6 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from .subjects import BARE, FLOOR, OLD, PYTHON, SUBJECTS, THIS
-from .targets import words
 
 # The first letters of a metric's key, and what stands over its panel.
 PANELS = {
@@ -53,14 +52,18 @@ OTHERS = "#9db4c4"
 BACKGROUND = "white"  # for those who read it on black
 COLUMNS = 3
 PANEL_SIZE = (3.4, 2.1)  # inches
+FAMILY = "DejaVu Sans, sans-serif"
 BAR = 0.35  # half of its height
 LOGARITHMIC_FROM = 20  # times the smallest, where the longest bar would hide the others
 CAPTION_WIDTH = 150
 SHOWN_TARGETS = 2  # over a panel; all are in the table
 
 SVG = "http://www.w3.org/2000/svg"
-# Where a bar ends is seen to a quarter of a point.
+# Where a bar ends is seen to a tenth of a point.
 NUMBER = re.compile(r"-?\d+\.\d+")
+# What is said of each text, and can be said once; and a turn by nothing.
+FONT = re.compile(r";? ?font-family: [^;]*")
+NO_TURN = re.compile(r"rotate\(-?0[ )].*")
 
 
 def panels(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,8 +90,10 @@ def title(metric: dict[str, Any], logarithmic: bool) -> str:
     lines = [metric["heading"], f"{metric['unit']}{', log' * logarithmic}; {better} is better"]
     goals = []
     for goal in metric["goals"]:
+        subject = "" if goal["subject"] == THIS else f"{goal['subject']}: "
+        of = f"{'of ' * goal['ratio']}{goal['of']}"
         bound = f"{'≥' if goal['at_least'] else '≤'} {goal['limit']:g}"
-        goals.append(f"{words(goal, {})}: {goal['reached']:g} (to reach: {bound})")
+        goals.append(f"{subject}{goal['reached']:g} {of} (to reach: {bound})")
     return "\n".join([*lines, *goals])
 
 
@@ -123,7 +128,8 @@ def draw(axes: Any, metric: dict[str, Any], names: list[str]) -> None:
     if whiskers:
         axes.add_patch(PathPatch(Path(whiskers, codes), facecolor="none", edgecolor="black"))
     axes.xaxis.set_visible(False)  # the figures are beside the bars; half of the file would be ticks
-    axes.tick_params(axis="y", left=False)
+    axes.tick_params(axis="y", left=False, labelsize=8)
+    axes.patch.set_visible(False)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.set_title(title(metric, logarithmic), fontsize=8, loc="left")
 
@@ -137,7 +143,8 @@ def text_of(metric: dict[str, Any], name: str) -> str:
 
 def caption(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    rounds = f"Median of {results['rounds']} rounds of one run; lines: lowest to highest; no bar: it cannot."
+    count = f"{results['rounds']} round{'s' * (results['rounds'] > 1)}"
+    rounds = f"Median of {count} of one run; lines: lowest to highest; no bar: it cannot."
     quick = " A quick run: its figures mean little." * results["quick"]
     lines = [rounds + quick, results["machine"], versions]
     return "\n".join(textwrap.fill(line, CAPTION_WIDTH) for line in lines)
@@ -157,7 +164,7 @@ def picture(results: dict[str, Any]) -> Any:
         sharey=True,
         layout="constrained",
     )
-    grid[0][0].set_yticks(range(len(names)), names, fontsize=8)  # of all, and shown in the first column
+    grid[0][0].set_yticks(range(len(names)), names)  # of all, and shown in the first column
     grid[0][0].set_ylim(len(names) - 0.5, -0.5)
     figure.set_facecolor(BACKGROUND)
     for axes, metric in zip(grid.flat, chosen):
@@ -184,10 +191,17 @@ def small(svg: str) -> str:
             if key in ("id", "clip-path", "version") and f"#{value}" not in used:
                 del element.attrib[key]
             elif key not in ("viewBox", "width", "height"):
-                short = NUMBER.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), value)
-                element.set(key, " ".join(short.split()))
+                element.set(key, shortened(value))
+        if NO_TURN.match(element.get("transform", "")):
+            del element.attrib["transform"]
+    root.set("font-family", FAMILY)
     root.text = "\n"
     return ET.tostring(root, encoding="unicode").strip() + "\n"
+
+
+def shortened(value: str) -> str:
+    rounded = NUMBER.sub(lambda found: f"{float(found[0]):.1f}".replace(".0", ""), FONT.sub("", value))
+    return " ".join(rounded.split())
 
 
 def flatten(element: ET.Element, used: set[str]) -> None:

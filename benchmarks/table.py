@@ -50,10 +50,9 @@ def tables(measurement: dict[str, Any], subjects: list[str]) -> Iterator[Table]:
     for start in range(0, len(metrics), PER_TABLE):
         part = metrics[start : start + PER_TABLE]
         table = Table(box=box.SIMPLE, pad_edge=False)
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for metric in part:
-            better = "more" if metric["higher_is_better"] else "less"
-            table.add_column(f"{metric['title']}, {metric['unit']} ({better} is better)", justify="right")
+            table.add_column(f"{metric['title']}, {metric['unit']}", justify="right")
             for other in (OLD, FLOOR):
                 table.add_column(f"of {other}", justify="right")
         for subject in subjects:
@@ -104,8 +103,9 @@ def show(results: dict[str, Any], console: Console) -> None:
     subjects = [subject for subject in SUBJECTS if subject not in results["absent"]]
     titles = {}
     for measurement in results["measurements"]:
-        fewer = f" ({measurement['rounds']} rounds)" if measurement["rounds"] != results["rounds"] else ""
-        say(f"\n{measurement['number']}. {measurement['title']}{fewer}")
+        better = "more" if measurement["metrics"][0]["higher_is_better"] else "less"
+        fewer = f", {measurement['rounds']} rounds" if measurement["rounds"] != results["rounds"] else ""
+        say(f"\n{measurement['number']}. {measurement['title']} ({better} is better{fewer})")
         for table in tables(measurement, subjects):
             console.print(table)
         for line in reasons(measurement, subjects):

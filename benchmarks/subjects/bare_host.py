@@ -22,6 +22,7 @@ class BareHost(Floor):
 
     name = "bare host"
     IMPORT = TAKE = LAUNCH = ""
+    STATUS = RUN = ()
     on_others = False
 
     _MORE = getattr(socket, "MSG_MORE", 0)

@@ -49,6 +49,9 @@ class Subject:
     TAKE = ""
     STAY = "print(0, flush=True)\nimport sys\nsys.stdin.read()"
     LAUNCH = ""
+    # The command line, if it has one: the interpreter's arguments.
+    STATUS: tuple[str, ...] = ()
+    RUN: tuple[str, ...] = ()
     CHECK = ""  # after IMPORT; raises where the subject is not to be had
 
     def __init__(self, place: Place) -> None:
@@ -78,13 +81,13 @@ class Subject:
 
     @classmethod
     def status_command(cls, place: Place) -> list[str]:
-        """Return the interpreter's arguments to ask from a shell whether there is a host, if that goes."""
-        return []
+        """Return the interpreter's arguments to ask whether there is a host; none if it cannot."""
+        return [word.format(**place._asdict()) for word in cls.STATUS]
 
     @classmethod
     def run_command(cls, place: Place) -> list[str]:
         """Return the same to run ``true`` as the only one of its kind."""
-        return []
+        return [word.format(**place._asdict()) for word in cls.RUN]
 
     @classmethod
     def idle_script(cls, place: Place) -> str:

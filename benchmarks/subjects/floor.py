@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from .base import ACK, READ_SIZE, Observer, Place, Subject, Taken, listen, split
+from .base import ACK, READ_SIZE, Observer, Subject, Taken, listen, split
 
 
 class Floor(Subject):
@@ -12,6 +12,8 @@ class Floor(Subject):
 
     name = "floor"
     on_others = True
+    STATUS = ("-c", "import argparse, _socket")
+    RUN = ("-c", "import argparse, subprocess, socket, threading\nsubprocess.call(['true'])")
     IMPORT = "import socket, sys"
     TAKE = """\
 import threading
@@ -30,14 +32,6 @@ with socket.socket() as sock:
         sock.sendall("".join(word + "\\0" for word in sys.argv[1:]).encode())
         sock.shutdown(socket.SHUT_WR)
         sock.recv(1)"""
-
-    @classmethod
-    def status_command(cls, place: Place) -> list[str]:
-        return ["-c", "import argparse, _socket"]
-
-    @classmethod
-    def run_command(cls, place: Place) -> list[str]:
-        return ["-c", "import argparse, subprocess, socket, threading\nsubprocess.call(['true'])"]
 
     def take(self) -> None:
         try:

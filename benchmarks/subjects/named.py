@@ -20,6 +20,8 @@ if "name" not in inspect.signature(Socket_Singleton).parameters:
     raise TypeError("it has no parameter name")"""
     TAKE = "app = Socket_Singleton(name='org.example.bench.{port}')\napp.trace(print)"
     LAUNCH = "Socket_Singleton(name='org.example.bench.{port}')"
+    STATUS = ("-m", "Socket_Singleton", "--name", "org.example.bench.{port}", "status")
+    RUN = ("-m", "Socket_Singleton", "--name", "org.example.bench.{port}", "run", "--", "true")
 
     def take(self) -> None:
         try:
@@ -32,14 +34,6 @@ if "name" not in inspect.signature(Socket_Singleton).parameters:
 
     def sender(self) -> Sender:
         return NamedSender(self.place)
-
-    @classmethod
-    def status_command(cls, place: Place) -> list[str]:
-        return ["-m", "Socket_Singleton", "--name", name_of(place), "status"]
-
-    @classmethod
-    def run_command(cls, place: Place) -> list[str]:
-        return ["-m", "Socket_Singleton", "--name", name_of(place), "run", "--", "true"]
 
 
 class NamedSender(Sender):

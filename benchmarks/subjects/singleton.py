@@ -15,6 +15,8 @@ class This(Subject):
     IMPORT = "from Socket_Singleton import Socket_Singleton"
     TAKE = "app = Socket_Singleton(port={port})\napp.trace(print)"
     LAUNCH = "Socket_Singleton(port={port})"
+    STATUS = ("-m", "Socket_Singleton", "status", "--port", "{port}")
+    RUN = ("-m", "Socket_Singleton", "run", "--port", "{port}", "--", "true")
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -30,14 +32,6 @@ class This(Subject):
 
     def release(self) -> None:
         self._app.release()
-
-    @classmethod
-    def status_command(cls, place: Place) -> list[str]:
-        return ["-m", "Socket_Singleton", "status", "--port", str(place.port)]
-
-    @classmethod
-    def run_command(cls, place: Place) -> list[str]:
-        return ["-m", "Socket_Singleton", "run", "--port", str(place.port), "--", "true"]
 
     def serve(self, observer: Observer) -> None:
         self._app.trace(observer)
@@ -58,9 +52,4 @@ class Released(This):
     """Socket_Singleton 2.0.0; only PYTHONPATH makes the difference."""
 
     name = "2.0.0"
-
-    @classmethod
-    def status_command(cls, place: Place) -> list[str]:
-        return []  # it has no command line
-
-    run_command = status_command
+    STATUS = RUN = ()  # it has no command line
