@@ -10,7 +10,7 @@
    `arguments` after `release`; or it ended with another status and said why.
    The last must not happen here, since somebody always serves or the port is
    free. Excused is: what a host owned when it was killed is lost with it, if the
-   log says that it owned it. And a launch that waited for a stopped host for most
+   log says that it owned it. And a launch that waited for stopped hosts for much
    of its time may be told, and be delivered all the same when that host goes on.
    Every other round is without kills and stops, hence without these excuses.
 3. *Owned, then told.* Who was told that it is owned was owned before.
@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 # of them share two busy cores.
 LAUNCH_TIME = 3.5
 # Seconds of its 2 that a launch must have waited for stopped hosts to be told. It begins no
-# other try in the last half second, and a host that goes on may have a crowd to answer first.
-STOP_EXCUSES = 1.3
+# other try in the last half second; in what is left a host that goes on may have a crowd to
+# answer first, or be killed and leave it to the next one, which is busy as well.
+STOP_EXCUSES = 0.9
 # Beyond it a child is a violation; the supervisor kills it then.
 CHILD_TIME = 20.0
 

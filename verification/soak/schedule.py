@@ -37,7 +37,7 @@ STOPS = {"stop": 2}
 # Seconds that a host is stopped, and how often of ten. The first is a pause that no launch
 # should notice but by waiting. In the second a launch that asks again would ask twice, and
 # none may give up. The third is longer than a launch has, so those that wait give up.
-STOP_TIMES = {(0.02, 0.3): 5, (0.6, 1.2): 4, (2.2, 2.6): 1}
+STOP_TIMES = {(0.02, 0.3): 5, (0.55, 0.8): 4, (2.2, 2.6): 1}
 
 
 class Role(NamedTuple):
