@@ -26,8 +26,10 @@ PEERS = {
     "tendo": "tendo ~= 0.3",
     "PySide6-Essentials": "PySide6-Essentials >= 6.5, != 6.12.0, < 7",
 }
-# What draws. In an environment of its own: what they bring along must not start with the peers.
-TOOLS = {"pip": "pip >= 22.3", "rich": "rich >= 13, < 15", "matplotlib": "matplotlib ~= 3.9"}
+# What draws is a group in pyproject.toml, and in an environment of its own: what it brings along
+# must not start with the peers.
+PROJECT, TOOLS = ROOT / "pyproject.toml", "benchmarks"
+PIP = "pip >= 25.1"  # the first with groups
 RELEASED = "Socket_Singleton == 2.0.0"  # in a folder of its own, since the name is ours
 
 # Which subject needs which package; the others need none.
@@ -72,7 +74,7 @@ class Environment:
 
     def make(self) -> None:
         marker = self._folder / "made-by-compare.json"
-        content = json.dumps([sys.version, PEERS, TOOLS, RELEASED])
+        content = json.dumps([sys.version, PEERS, PROJECT.read_text(encoding="utf-8"), RELEASED])
         kept = marker.exists()
         if self._folder.is_dir() and any(self._folder.iterdir()) and not kept:
             raise Failure(f"{self._folder} is not empty, and not an environment that compare.py has made")
@@ -93,7 +95,8 @@ class Environment:
         venv.create(self._folder / "tools", with_pip=True)
         # Without pip, and the setuptools that may come with it: those have a .pth file.
         venv.create(self._folder / "peers", with_pip=False)
-        self._pip("install", *TOOLS.values())
+        self._pip("install", PIP)
+        self._pip("install", "--group", f"{PROJECT}:{TOOLS}")
         for package, wanted in PEERS.items():
             self._try(package, "--python", self.python, "install", wanted)
         folder = str(self._folder / OLD)
