@@ -41,16 +41,22 @@ MUTATIONS: dict[str, list[Change]] = {
         Change(
             "_host.py",
             """\
-            if payload or app.notify_empty:
-                # In `arguments` first, so that whoever was told finds itself there.
-                self._delivery.put(payload)
-            self._close(peer, ACK)
-""",
+        if wanted and not self._take_in(peer, launch):
+            return
+        self._count_client(""",
             """\
-            self._close(peer, ACK)
-            if payload or app.notify_empty:
-                self._delivery.put(payload)
-""",
+        self._count_client(""",
+        ),
+        Change(
+            "_host.py",
+            """\
+        if peer.talk.asks:
+            self._keep_asking(""",
+            """\
+        if wanted and not self._take_in(peer, launch):
+            return
+        if peer.talk.asks:
+            self._keep_asking(""",
         ),
     ],
     # An observer has a launch that may not be told any more, and goes to the next host.
@@ -58,13 +64,11 @@ MUTATIONS: dict[str, list[Change]] = {
         Change(
             "_host.py",
             """\
-                self._delivery.put(payload)
-            self._close(peer, ACK)
+        if not self._acknowledge(peer):
 """,
             """\
-                self._delivery.put(payload)
-            self._delivery.hand_out()
-            self._close(peer, ACK)
+        self._delivery.hand_out()
+        if not self._acknowledge(peer):
 """,
         ),
     ],
@@ -79,13 +83,23 @@ MUTATIONS: dict[str, list[Change]] = {
     "asks-again-after-silence": [
         Change(
             "_client.py",
-            "                sock.settimeout(_left(deadline))\n                reply =",
-            "                sock.settimeout(min(_left(deadline), 0.4))\n                reply =",
+            """\
+        sock.settimeout(_left(deadline))
+        try:
+            return sock.recv(_READ_SIZE)
+        except sockets.timeout:
+            if time.monotonic() >= deadline:
+                raise
+""",
+            """\
+        sock.settimeout(min(_left(deadline), 0.4))
+        return sock.recv(_READ_SIZE)
+""",
         ),
         Change(
             "_client.py",
-            "if answer in (Answer.OWNED, Answer.CUT, Answer.FOREIGN, Answer.SILENT, Answer.FOUND):",
-            "if answer in (Answer.OWNED, Answer.CUT, Answer.FOREIGN, Answer.FOUND):",
+            "_PASSING = (Answer.CLOSED, Answer.REFUSED, Answer.RESET, Answer.UNREACHED)",
+            "_PASSING = (Answer.CLOSED, Answer.REFUSED, Answer.RESET, Answer.UNREACHED, Answer.SILENT)",
         ),
     ],
 }

@@ -100,24 +100,25 @@ def launch(role: Role, strict: bool) -> int:
 
 
 def witnessed(log: Log) -> type[Socket_Singleton]:
-    """Return the class, as a host logs what it owns before it does: what a kill takes along is known.
+    """Return the class, as a host logs what it owns before it tells so: what a kill takes along is known.
 
     This is the one place that reaches for private names of the package.
     """
 
     class Witnessed(Socket_Singleton):
-        def _serve(self, listener: Any) -> None:
-            from Socket_Singleton._delivery import Delivery
-            from Socket_Singleton._wire import decode
+        def _serve(self, *room: Any) -> None:
+            from Socket_Singleton._inbox import Inbox
 
-            put = Delivery.put
+            put = Inbox.put
 
-            def logged(delivery: Delivery, packet: bytearray) -> None:
-                log.launch("owned", decode(packet))
-                put(delivery, packet)
+            def logged(inbox: Inbox, launch: Any, *more: Any) -> bool:
+                has_room = put(inbox, launch, *more)
+                if has_room:
+                    log.launch("owned", launch.arguments)
+                return has_room
 
-            Delivery.put = logged
-            super()._serve(listener)
+            Inbox.put = logged
+            super()._serve(*room)
 
     return Witnessed
 
@@ -144,6 +145,11 @@ def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
             leave()
         behave(role.observer)
 
+    if role.observer == "raises":
+        # What it raises is logged, and without a handler that is noise on stderr.
+        import logging
+
+        logging.getLogger("Socket_Singleton").addHandler(logging.NullHandler())
     if role.observer == "late":
         over.wait(role.life / 2)
     if role.observer != "none":
