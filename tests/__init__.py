@@ -12,37 +12,47 @@ if not os.environ.get("SOCKET_SINGLETON_INSTALLED"):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 # Every test class is here, so that `python -m unittest tests.TestWire` finds it;
-# test_layout.py fails if one is missing.
-from .test_arguments import TestArgumentPassing
-from .test_argv import TestArgv, TestKeywordParameters, TestNotifyEmpty
-from .test_arrival import TestArguments, TestBursts
-from .test_change import TestHostChanges, TestRestart
+# test_docs.py fails if one is missing.
+from .test_client import (
+    TestArgv,
+    TestError,
+    TestHandOver,
+    TestIsRunning,
+    TestSend,
+    TestStoppedHost,
+    TestStrangers,
+    TestWait,
+)
 from .test_command import TestCommand
-from .test_concurrency import TestConcurrency
-from .test_dispatch import TestDispatch
-from .test_enforcement import TestSingletonEnforcement
+from .test_delivery import TestDelivery, TestDispatch
+from .test_docs import TestLayout, TestReadme
 from .test_examples import TestExamples
-from .test_host_faults import (
+from .test_host import (
     TestAnswer,
-    TestHostEnduresItsOwners,
-    TestHostEnduresObservers,
     TestHostEnduresPeers,
     TestHostEnduresStarvation,
     TestIdle,
+    TestOwning,
+    TestThresholds,
+    TestTimeouts,
 )
-from .test_in_process import TestInProcess
-from .test_layout import TestLayout
+from .test_inbox import TestInbox
+from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
 from .test_platform import TestPlatform
-from .test_processes import TestEnds, TestForks, TestWorkers
-from .test_readme import TestReadme
-from .test_send import TestIsRunning, TestSend
-from .test_strangers import TestNobody, TestStoppedHost, TestStrangers
-from .test_thresholds import TestThresholds
-from .test_timeouts import TestTimeouts
-from .test_validation import TestValidation
+from .test_processes import TestEnds, TestForks, TestRestart, TestWorkers
+from .test_promises import (
+    TestArgumentPassing,
+    TestBursts,
+    TestConcurrency,
+    TestHostChanges,
+    TestSingletonEnforcement,
+)
+from .test_rooms import TestRooms
+from .test_settings import TestSettings, TestValidation, TestVerboseLines
+from .test_singleton import TestInProcess
+from .test_support import TestSupport
 from .test_verification import TestJudge, TestMutations, TestSchedule
-from .test_wait import TestWait
 from .test_wire import TestWire
 
 

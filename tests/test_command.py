@@ -7,20 +7,25 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _platform
-from Socket_Singleton import __main__ as command
+from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, Collector, Program, SingletonTestCase, environment, wait_until
+from .support import (
+    PATIENCE,
+    Collector,
+    Program,
+    SingletonTestCase,
+    inside,
+    read_to_end,
+    wait_until,
+)
 
 POSIX = os.name == "posix"
 SECRET = "SOCKET_SINGLETON_SECRET"
@@ -104,9 +109,6 @@ class TestCommand(SingletonTestCase):
 
     def is_running(self):
         return Socket_Singleton.is_running(port=self.port)
-
-    def assert_free(self):
-        Socket_Singleton(port=self.port, strict=False, client=False).release()
 
     # -- run: the command --
 
@@ -213,8 +215,8 @@ class TestCommand(SingletonTestCase):
             os.kill(os.getpid(), signal.SIGTERM)
             return popen(*words, **options)
 
-        with mock.patch.object(command.subprocess, "Popen", signalled_popen):
-            code = command.main(["--port", str(self.port), "run", "--", "sleep", "30"])
+        with inside.command_starts(signalled_popen):
+            code = inside.command(["--port", str(self.port), "run", "--", "sleep", "30"])
         self.assertEqual(code, 128 + signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)  # the command has ended, and we are about to
         self.assert_free()
@@ -228,7 +230,7 @@ class TestCommand(SingletonTestCase):
                 os.kill(os.getpid(), number)
 
             with mock.patch.object(time, "sleep", signalled), self.assertRaises(SystemExit) as end:
-                command.main(["--port", str(self.port), "run", "--wait", "inf", "--", "false"])
+                inside.command(["--port", str(self.port), "run", "--wait", "inf", "--", "false"])
             self.assertEqual(end.exception.code, 128 + number)
 
     @unittest.skipUnless(POSIX, "descriptors to inherit")
@@ -279,40 +281,33 @@ class TestCommand(SingletonTestCase):
                 super().__init__(*args, **options)
                 apps.append(self)
 
-        def execute(words, listener):
+        def execute(words, _):
             for _ in range(20):
                 Socket_Singleton.send(["word"], port=self.port)
             wait_until(lambda: not apps[0].arguments, "nothing piles up")
             seen.append((words, apps[0].clients))
             return 3
 
-        with mock.patch.multiple(command, Socket_Singleton=Kept, _execute=execute):
-            self.assertEqual(command.main(["run", "--port", str(self.port), "--", "ls"]), 3)
+        with inside.command_of(Kept, execute):
+            self.assertEqual(inside.command(["run", "--port", str(self.port), "--", "ls"]), 3)
         self.assertEqual(seen, [(["ls"], 20)])
 
     def test_run_beside_a_foreign_program(self):
-        with socket.socket() as foreign:
-            foreign.setsockopt(socket.SOL_SOCKET, _platform.exclusive_option(), 1)
-            foreign.bind(("127.0.0.1", self.port))
-            foreign.listen(5)
+        foreign = self.listener()
 
-            def answer():
-                peer, _ = foreign.accept()
-                with peer:
-                    peer.sendall(b"220 hello\r\n")
-                    while peer.recv(100):
-                        pass
+        def answer():
+            peer, _ = foreign.accept()
+            with peer:
+                peer.sendall(b"220 hello\r\n")
+                read_to_end(peer)
 
-            thread = threading.Thread(target=answer, daemon=True)
-            thread.start()
-            self.assert_told(self.call("run", "--", "echo", "no", status=1), "220 hello")
-            thread.join(PATIENCE)
+        self.in_background(answer)
+        self.assert_told(self.call("run", "--", "echo", "no", status=1), "220 hello")
 
     def test_run_where_nobody_accepts(self):
-        with socket.socket() as bound:
-            bound.bind(("127.0.0.1", self.port))
-            for options in ([], ["--no-forward", "--exit-code", "0"]):
-                self.assert_told(self.call("run", *options, "--", "echo", "no", status=1), str(self.port))
+        self.bound()
+        for options in ([], ["--no-forward", "--exit-code", "0"]):
+            self.assert_told(self.call("run", *options, "--", "echo", "no", status=1), str(self.port))
 
     def test_run_waits(self):
         first = self.begin("run", "--", *HOLD, ready="up")
@@ -355,25 +350,15 @@ class TestCommand(SingletonTestCase):
         self.assertEqual(self.call("status").lines, [f"127.0.0.1 port {self.port}: somebody listens"])
         self.assertEqual(app.clients, 0)
 
-    def watch(self, **options) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "Socket_Singleton", "watch", "--port", str(self.port)],
-            stdout=options.pop("stdout", subprocess.PIPE),
-            stderr=subprocess.PIPE,
-            env=environment(),
-            start_new_session=True,
-            **options,
-        )
-        for step in (process.stderr.close, process.wait, process.kill):
-            self.addCleanup(step)
-        if process.stdout:
-            self.addCleanup(process.stdout.close)
+    def watch(self, stdout=subprocess.PIPE) -> Program:
+        """Start it, with its output unread."""
+        program = self.begin("watch", stdout=stdout)
         wait_until(self.is_running, "watch is there")
-        return process
+        return program
 
-    def assert_ended(self, process, status, err=b""):
-        self.assertEqual(process.wait(PATIENCE), status)
-        self.assertRegex(process.stderr.read(), rb"\A" + err + rb"\Z")
+    def assert_ended(self, program, status, err=""):
+        self.finish(program, status)
+        self.assertRegex(program.err, rf"\A{err}\Z")
         self.assert_free()
 
     @unittest.skipUnless(POSIX, "a shell")
@@ -384,8 +369,7 @@ class TestCommand(SingletonTestCase):
                 case $line in *stop*) exit 8;; esac
             done
         """
-        shell = Program(["sh", "-c", loop, sys.executable, self.port], start_new_session=True)
-        self.addCleanup(shell.kill)
+        shell = self.start_program(["sh", "-c", loop, sys.executable, self.port], start_new_session=True)
         self.addCleanup(end_group, shell.pid)
         wait_until(self.is_running, "watch is there")
         launches = [("a", "b c"), (), ("é\n\udcff", "", '"\\')]
@@ -401,56 +385,38 @@ class TestCommand(SingletonTestCase):
     @unittest.skipUnless(POSIX, "signals")
     def test_watch_ends_by_signals(self):
         for number in (signal.SIGINT, signal.SIGTERM):
-            process = self.watch()
+            program = self.watch()
             # More than a pipe holds, and nobody reads on: it must end all the same.
             Socket_Singleton.send(["x" * 1_000_000], port=self.port)
-            self.assertEqual(process.stdout.read(1), b"[")
-            process.send_signal(number)
-            self.assert_ended(process, 128 + number)
+            self.assertEqual(program.process.stdout.read(1), b"[")
+            program.process.send_signal(number)
+            self.assert_ended(program, 128 + number)
 
     def test_watch_prints_long_launches(self):
-        process = self.watch()
+        program = self.watch()
         word = "long" * 500_000
         Socket_Singleton.send([word], port=self.port)
-        self.assertEqual(json.loads(process.stdout.readline()), [word])
+        self.assertEqual(json.loads(program.process.stdout.readline()), [word])
 
     @unittest.skipUnless(hasattr(select, "poll"), "poll")
     def test_watch_ends_with_its_reader(self):
-        process = self.watch()
-        process.stdout.close()
-        self.assert_ended(process, 141)
+        program = self.watch()
+        program.process.stdout.close()
+        self.assert_ended(program, 141)
 
     def test_watch_ends_with_its_reader_where_only_writing_shows_it(self):
         for error, status in ((BrokenPipeError(), 141), (OSError("disk full"), 1)):
             with mock.patch.multiple(os, write=mock.Mock(side_effect=error), _exit=mock.DEFAULT) as mocks:
                 with mock.patch.object(sys, "stderr"):
-                    command._print_json(("x",), 1)
+                    inside.print_launch(("x",), 1)
                 mocks["_exit"].assert_called_once_with(status)
-        # Windows has no poll, and what is no pipe cannot tell.
-        for platform in ("win32", "linux"):
-            wakened = mock.Mock(recv=mock.Mock(side_effect=[b"1", KeyboardInterrupt]))
-            with mock.patch.object(sys, "platform", platform), mock.patch.object(
-                select, "poll", create=True
-            ) as poll:
-                poll.return_value.poll.return_value = [(wakened, 1)]
-                self.assertRaises(KeyboardInterrupt, _platform.wait_for_reader_to_go, 1, wakened)
-            self.assertEqual(wakened.recv.call_count, 2)
-
-    def test_what_windows_has_not(self):
-        with mock.patch.object(sys, "platform", "win32"):
-            self.assertIs(_platform.terminal_tells_group(), True)
-            with socket.socket() as sock:
-                self.assertEqual(_platform.descriptors_to_inherit(sock), ())
-            with mock.patch.object(signal, "signal") as changed:
-                _platform.count_on_child_status()
-            changed.assert_not_called()
 
     @unittest.skipUnless(Path("/dev/full").exists(), "/dev/full")
     def test_watch_whose_output_fails(self):
         with open("/dev/full", "wb") as full:
-            process = self.watch(stdout=full)
+            program = self.watch(stdout=full)
         Socket_Singleton.send(["x"], port=self.port)
-        self.assert_ended(process, 1, rb"Socket_Singleton: [^\n]+\n")
+        self.assert_ended(program, 1, r"Socket_Singleton: [^\n]+")
 
     @unittest.skipUnless(POSIX, "descriptors to close")
     def test_watch_without_output(self):

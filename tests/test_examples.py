@@ -17,7 +17,7 @@ from pathlib import Path
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, PROGRAMS, ROOT, Program, SingletonTestCase, environment, wait_until
+from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, environment, wait_until
 
 EXAMPLES = ROOT / "examples"
 
@@ -113,16 +113,9 @@ class TestExamples(SingletonTestCase):
 
     def test_restart_loses_nothing_that_comes_while_the_old_version_is_busy(self):
         """The old one is held up by its output, which nobody reads, until all is in place."""
-        old = subprocess.Popen(
-            [sys.executable, str(EXAMPLES / "restart.py")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env=environment({"EXAMPLE_PORT": str(self.port)}),
-        )
-        self.addCleanup(old.stdout.close)
-        self.addCleanup(old.wait, PATIENCE)
-        self.addCleanup(old.kill)
-        self.assertEqual(old.stdout.readline().split(), b"version 1 runs".split())
+        old = self.example("restart.py", stdout=subprocess.PIPE)
+        output = old.process.stdout
+        self.assertEqual(output.readline().split(), b"version 1 runs".split())
         early = [str(number) * 8000 for number in range(9)] * 4  # several times what a pipe holds
         for name in early:
             Socket_Singleton.send([name], port=self.port)
@@ -132,11 +125,11 @@ class TestExamples(SingletonTestCase):
         for name in late:
             Socket_Singleton.send([name], port=self.port)
         self.assertNotIn("version 2 runs", new.lines)  # the old one is at work
-        done = old.stdout.read().decode().split("\n")
+        done = output.read().decode().split("\n")
         self.assertEqual(
             [line.strip() for line in done[:-1]], [f"version 1 works on {name}" for name in early]
         )
-        self.assertEqual(old.wait(PATIENCE), 0)
+        self.finish(old)
         new.expect(f"version 2 works on {late[-1]}")
         Socket_Singleton.send(["--quit"], port=self.port)
         self.finish(new)
@@ -220,9 +213,7 @@ class TestExamples(SingletonTestCase):
     def test_cron_job(self):
         def launch(*job):
             env = environment({"EXAMPLE_PORT": str(self.port), "PYTHON": sys.executable})
-            program = Program(["sh", EXAMPLES / "cron_job.sh", *job], env=env)
-            self.addCleanup(program.kill)
-            return program
+            return self.start_program(["sh", EXAMPLES / "cron_job.sh", *job], env=env)
 
         job = [sys.executable, "-c", "print('the job runs', flush=True); input(); exit(3)"]
         first = launch(*job)
@@ -259,8 +250,7 @@ class TestExamples(SingletonTestCase):
         """Start an X server without a screen and return its name."""
         reader, writer = os.pipe()
         command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
-        server = Program(command, pass_fds=[writer])
-        self.addCleanup(server.kill)
+        self.start_program(command, pass_fds=[writer])
         os.close(writer)
         with open(reader, "rb") as number:
             select.select([number], [], [], PATIENCE)

@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 from pathlib import Path
-from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _client, _host
-from Socket_Singleton._wire import encode
+from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, PROGRAMS, Collector, SingletonTestCase
+from .support import (
+    PATIENCE,
+    PROGRAMS,
+    Collector,
+    SingletonTestCase,
+    Stopwatch,
+    inside,
+)
 
 
 class TestOldAndNew(SingletonTestCase):
@@ -93,9 +97,9 @@ class TestOldAndNew(SingletonTestCase):
         """It reads 1024 bytes, delivers them, and resets the connection: as if nobody had the launch."""
         host = self.old_host()
         for letter in "ab":
-            begun = time.monotonic()
-            error = self.second_launch(letter * 5000)
-            self.assertLess(time.monotonic() - begun, _client.HAND_OVER_TIME - _client._ANSWER_TIME)
+            with Stopwatch() as took:
+                error = self.second_launch(letter * 5000)
+            self.assertLess(took.seconds, inside.limit("HAND_OVER_TIME") - inside.limit("ANSWER_TIME"))
             self.assertIs(error.delivered, False)
             self.assertIn("it is of version 2.0.0, which took the first 1024 bytes", str(error))
         with self.assertRaisesRegex(ConnectionError, "version 2.0.0, which took the first 1024 bytes"):
@@ -111,27 +115,16 @@ class TestOldAndNew(SingletonTestCase):
         """A long launch that it resets is tried again, and the look at it counts as nothing."""
         app, observer = self.singleton(notify_empty=True), Collector()
         app.trace(observer)
-        endpoint = _client.Endpoint("127.0.0.1", self.port)
-        exchange, look = endpoint._exchange, endpoint._ends_after_a_byte
-        tries, looks = [], []
         # Of incomplete packets together: each long launch goes at once.
-        limit = mock.patch.object(_host, "MAX_BUFFERED", 100)
+        limits = inside.limits(MAX_BUFFERED=100)
 
-        def count_tries(*args):
-            tries.append(exchange(*args))
-            if len(tries) == 2:
-                limit.stop()
-            return tries[-1]
+        def lift_limits(tries):
+            if tries == 2:
+                limits.__exit__(None, None, None)
 
-        def count_looks(deadline):
-            looks.append(look(deadline))
-            return looks[-1]
-
-        limit.start()
-        with mock.patch.multiple(endpoint, _exchange=count_tries, _ends_after_a_byte=count_looks):
-            _client.send(endpoint, encode(["x" * 5000]), time.monotonic() + PATIENCE)
-        answers = [answer for answer, _ in tries]
-        self.assertEqual(answers, [_client.Answer.RESET, _client.Answer.RESET, _client.Answer.OWNED])
+        limits.__enter__()
+        answers, looks = inside.send_and_tell(self.port, ["x" * 5000], PATIENCE, lift_limits)
+        self.assertEqual(answers, [inside.AnswersOf.RESET, inside.AnswersOf.RESET, inside.AnswersOf.OWNED])
         self.assertEqual(looks, [False])  # once: it takes its time
         observer.wait_for(("x" * 5000,))
         self.assertEqual(app.clients, 1)

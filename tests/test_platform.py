@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
 import socket
+import sys
 import unittest
+from unittest import mock
 
 from Socket_Singleton import _platform
-from Socket_Singleton._wire import ACK
 
-from .support import SingletonTestCase
+from .support import ACK, SingletonTestCase, inside
 
 
 class TestPlatform(SingletonTestCase):
@@ -55,8 +58,28 @@ class TestPlatform(SingletonTestCase):
         del os.register_at_fork
         try:
             app = self.singleton()
-            self.assertNotIn(app._host, _platform._followers)
+            self.assertFalse(inside.follows_forks(app))
             self.assertEqual(self.exchange(b"x\0"), ACK)
             app.release()
         finally:
             os.register_at_fork = real
+
+    def test_end_of_a_reader_that_only_a_signal_tells(self):
+        # Windows has no poll, and what is no pipe cannot tell.
+        for platform in ("win32", "linux"):
+            wakened = mock.Mock(recv=mock.Mock(side_effect=[b"1", KeyboardInterrupt]))
+            with mock.patch.object(sys, "platform", platform), mock.patch.object(
+                select, "poll", create=True
+            ) as poll:
+                poll.return_value.poll.return_value = [(wakened, 1)]
+                self.assertRaises(KeyboardInterrupt, _platform.wait_for_reader_to_go, 1, wakened)
+            self.assertEqual(wakened.recv.call_count, 2)
+
+    def test_what_windows_has_not(self):
+        with mock.patch.object(sys, "platform", "win32"):
+            self.assertIs(_platform.terminal_tells_group(), True)
+            with socket.socket() as sock:
+                self.assertEqual(_platform.descriptors_to_inherit(sock), ())
+            with mock.patch.object(signal, "signal") as changed:
+                _platform.count_on_child_status()
+            changed.assert_not_called()

@@ -1,30 +1,25 @@
-"""From the host to the observers: a queue, and the one thread that empties it.
+"""From the inbox to the observers: the one thread that takes launches, oldest first, as somebody wants them.
 
 The I/O thread puts in what the host owns, and verbose lines, since stdout may
-block and may be an object of the application's own. The observer thread hands
-out the launches one at a time, oldest first, as long as somebody wants them.
+block and may be an object of the application's own. Where there is a
+``dispatch``, a launch runs where that takes it; else on the observer thread.
 """
 
 from __future__ import annotations
 
-import collections
 import threading
+from collections import deque
 
 from . import _platform
-from ._wire import MAX_PACKET, decode
+from ._inbox import Inbox, Launch
+from ._observers import Observers, Raised
+from ._settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
-    from ._singleton import Socket_Singleton
-
-# Bytes of launches that wait for an observer; beyond it the oldest goes. The
-# longest packet fits twice, the usual one many thousand times.
-MAX_WAITING = 2 * MAX_PACKET
-
-# Bytes that a packet takes beside its own, so that many small ones count too.
-_OVERHEAD = 128
+    from ._settings import Dispatch
 
 # Verbose lines that wait to be printed; beyond it the oldest goes. A peer can
 # cause lines faster than a terminal takes them.
@@ -32,32 +27,24 @@ MAX_LINES = 1000
 
 
 class Delivery:
-    """What the host owns on its way to the observers of ``app``.
+    """What the host owns, on its way to the observers."""
 
-    The I/O thread waits for no lock here, but for Python's own when it starts the
-    observer thread. Who calls `release` waits for the I/O thread, and may be a
-    signal handler that has interrupted who holds the lock.
-    """
+    def __init__(self, settings: Settings, hear: Callable[[tuple[str, ...]], object] | None) -> None:
+        """Make one that has no thread yet.
 
-    def __init__(self, app: Socket_Singleton) -> None:
-        self._app = app
-        # Launches, oldest first. The I/O thread appends to it, in one step; to
-        # look at one and to remove one, `_lock` is held.
-        self._packets: collections.deque[bytearray] = collections.deque()
-        # Written by the I/O thread, in this order: an observer that comes in
-        # between finds too few launches that it may have, and is woken again.
-        self._kept = 0  # the last so many packets are not to be handed out yet
-        self._came = 0  # bytes of all that it ever put in
-        # Guards the next two. Taken by the observer thread and callers, and tried
-        # by the I/O thread; held for a few steps, never while a caller's code
-        # runs. Reentrant, for signal handlers.
-        self._lock = threading.RLock()
-        self._went = 0  # bytes of all that were ever taken out
-        # Launches that `dispatch` took, while the function that it was given has
-        # not run. They are owned and delivered to nobody, as those that wait.
-        self._under_way: list[Any] = []
+        Args:
+            hear: where an application overrides ``_append_args``: each launch
+                passes through it once, before it can come to an observer.
+        """
+        self.inbox = Inbox()
+        self.observers = Observers(settings)
+        self._settings = settings
+        self._hear = hear
         # One step each: appended by the I/O thread, taken by the observer thread.
-        self._lines: collections.deque[str] = collections.deque(maxlen=MAX_LINES)
+        self._lines: deque[str] = deque(maxlen=MAX_LINES)
+        # What the launch that a thread is calling the observers for hears of it; by the thread's
+        # identifier. Each thread writes and reads its own entry alone.
+        self._replies: dict[int, Any] = {}
         # Taken by the observer thread for good: if two were started, the other one ends.
         self._begun = threading.Lock()
         self._thread: threading.Thread | None = None  # set by that thread
@@ -70,40 +57,24 @@ class Delivery:
         self._news = threading.Lock()
         self._news.acquire()
 
-    def put(self, packet: bytearray) -> None:
-        """Take a launch that the host owns; it is in `waiting`, and stays there until `hand_out`."""
-        self._kept += 1
-        self._came += _size_of(packet)
-        self._packets.append(packet)
-        # Who has the lock now has it for a moment only: the next launch sees to it.
-        if self._size() > MAX_WAITING and self._lock.acquire(blocking=False):
-            try:
-                self._drop_oldest()
-            finally:
-                self._lock.release()
+    # -- the I/O thread --
+
+    def take_in(self, launch: Launch) -> bool:
+        """Take a launch that the host is about to own; return whether there was room."""
+        return self.inbox.put(launch, bool(self.observers.registered), self._hear is not None)
 
     def hand_out(self) -> None:
-        """Have all launches delivered, now that they were told that they are owned.
-
-        No observer may have a launch before: if we were killed in between, it
-        would go to the next host as well. The other way round we take launches
-        with us that we owned, as we might a moment later.
-        """
-        self._kept = 0
-        if self._packets:  # a launch without arguments is news to nobody
+        """Have all launches delivered, now that their senders are answered."""
+        if self.inbox.tell():  # a launch without arguments is news to nobody
             self.wake()
 
     def say(self, line: str) -> None:
-        """Take one line, if the app is verbose."""
-        if self._app.verbose:
+        """Have one line printed, if verbose."""
+        if self._settings.verbose:
             self._lines.append(line)
             self.wake()
 
-    def waiting(self) -> tuple[tuple[str, ...], ...]:
-        """Return the launches that wait, oldest first."""
-        with self._lock:
-            launches = [*self._under_way, *self._packets.copy()]
-        return tuple(map(_arguments_of, launches))
+    # -- any thread --
 
     def wake(self) -> None:
         """Have the observer thread look whether it has work; start it for its first."""
@@ -115,48 +86,53 @@ class Delivery:
         if self._thread is None:
             self._start()  # last, so that its first look covers this news
 
+    def notify(self, arguments: tuple[str, ...]) -> object:
+        """Call the observers in this thread; what comes while there is none is kept for the first."""
+        chosen = self.observers.choose()
+        if chosen is not None:
+            return chosen.call(arguments, self.current_reply() is not None)
+        self.inbox.keep(arguments)
+        return None
+
+    def current_reply(self) -> Any:
+        """Return what the launch hears whose observers this thread is calling, if that one asked."""
+        return self._replies.get(threading.get_ident())
+
     def stop(self) -> None:
         """End the thread, after the call that it is in; what still waits goes on waiting."""
         self._stopped = True
+        self.inbox.close()
         self.wake()
 
     def drain(self, seconds: float) -> None:
         """Return when nothing wanted waits or is under way; after ``seconds`` at the latest."""
-        if self._thread is not None or self._lines or self._wanted():
+        if self._thread is not None or self._has_work():
             self._idle = threading.Event()
             self.wake()
             self._idle.wait(seconds)
 
     def forked(self) -> None:
-        """Be what is left in a forked child: no thread, and the launches are the parent's."""
-        self._lock = threading.RLock()
+        """Be what is left in a forked child: no thread, and no launches."""
+        self.inbox.forked()
         self._stopped = True
         self._thread = None
-        self._packets.clear()
-        self._under_way.clear()
 
     def _start(self) -> None:
-        if self._stopped or (_platform.THREADS_START_LATE and not (self._lines or self._wanted())):
+        if self._stopped or (_platform.THREADS_START_LATE and not self._has_work()):
             return
         try:
             threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True).start()
         except RuntimeError:
             pass  # the system has no thread to give; the next launch tries again
 
-    def _size(self) -> int:
-        """Return the bytes of the launches that wait."""
-        return self._came - self._went
+    def _has_work(self) -> bool:
+        observed = bool(self.observers.registered)
+        return bool(self._lines) or self.inbox.has_for(observed, self._hear is not None)
 
-    def _wanted(self) -> Any:
-        """Return the queue that has the oldest launch that somebody wants, or None."""
-        # What passed the app's `_append_args` and found no observer waits there
-        # for one, and is older than what is here.
-        app = self._app
-        if app._arguments and app._observers:
-            return app._arguments
-        return self._packets if len(self._packets) > self._kept and app._wants_launches() else None
+    # -- the observer thread --
 
     def _run(self) -> None:
+        """Print lines and deliver launches, until it is stopped; wait while there is nothing to do."""
         # By who runs, and not by who starts it: a signal handler that raises may end a
         # start at any step, and then the next one has to go.
         if not self._begun.acquire(blocking=False):
@@ -164,81 +140,99 @@ class Delivery:
         self._thread = threading.current_thread()
         while True:
             self._news.acquire(blocking=False)  # what follows covers what was told until now
-            idle, line = self._idle, self._lines.popleft() if self._lines else None
-            if line is not None:
-                self._app._say(line)
-            with self._lock:
-                queue = self._wanted()
-                launch = queue[0] if queue else None
-            if launch is not None and not self._stopped and self._deliver(launch, queue):
+            idle = self._idle
+            try:
+                worked = self._work()
+            except BaseException as error:
+                # No memory to decode a launch, or a fault of ours: it ends that delivery alone.
+                self._settings.tell_raised("Delivery", self, error)
                 continue
-            # Here nothing is wanted, or it did not go: to try that again at once would be to spin.
-            if line is not None:
+            if worked:
                 continue
             if self._stopped:
                 return
-            if launch is None and idle is not None:
+            if idle is not None and not self._has_work():
                 idle.set()
             self._news.acquire()
 
-    def _deliver(self, launch: Any, queue: Any) -> bool:
-        """Have the oldest launch delivered; return whether that went."""
-        app, place = self._app, queue
-        dispatch = app.dispatch
-        if dispatch is not None:
-            with self._lock:
-                if not queue or queue[0] is not launch:
-                    return True  # there were too many, and it was dropped
-                del queue[0]
-                self._under_way.append(launch)
-            place = self._under_way
-        # Whether it has passed `_append_args` before, and found no observer.
-        again = queue is not self._packets
+    def _work(self) -> bool:
+        """Print one line, deliver one launch; return False if there was neither, or the launch was refused."""
+        line = self._lines.popleft() if self._lines else None
+        if line is not None:
+            self._settings.say(line)
+        launch = self.inbox.take(bool(self.observers.registered), self._hear is not None)
+        if launch is None:
+            return line is not None
+        dispatch = self._settings.dispatch
+        if dispatch is None:
+            self._deliver(launch)
+            return True
+        # Refused: to try that again at once would be to spin.
+        return self._dispatch(launch, dispatch) or line is not None
 
-        def begin() -> bool:
-            """Take it, since the first call is about to begin. Until then it waits; after `stop` for good."""
-            with self._lock:
-                return not self._stopped and self._take(launch, place)
+    def _dispatch(self, launch: Launch, dispatch: Dispatch) -> bool:
+        """Give a launch to ``dispatch``; return whether that took it."""
+        held = _Held(self.inbox, launch)
+        deliver = self._deliver
 
         def run() -> None:
-            if begin():
-                app._append(_arguments_of(launch), again)
+            deliver(held.launch)
 
-        if dispatch is None:
-            return app._deliver(_arguments_of(launch), begin, again)
         try:
             dispatch(run)
         except BaseException as error:
-            app._say_raised("Dispatch", dispatch, error)
-            with self._lock:
-                if self._take(launch, place):  # it has not run, and now it never will
-                    queue.insert(0, launch)
-                    self._went -= _size_of(launch)
-                    return False
+            self._settings.tell_raised("Dispatch", dispatch, error)
+            # It has not run, and now it never will; if it has, that is all right too.
+            return not self.inbox.put_back(launch)
         return True
 
-    def _take(self, launch: Any, place: Any) -> bool:
-        """Remove ``launch`` from ``place``, and return whether it was there; the lock is held."""
-        for index in range(len(place)):  # and not an iteration, during which nothing may be appended
-            if place[index] is launch:
-                del place[index]
-                self._went += _size_of(launch)
-                return True
-        return False
+    # -- the observer thread, or where ``dispatch`` has it run --
 
-    def _drop_oldest(self) -> None:
-        """Drop launches until the others are few enough; the lock is held."""
-        while self._size() > MAX_WAITING and len(self._under_way) + len(self._packets) > 1:
-            place = self._under_way or self._packets
-            self._take(place[0], place)
+    def _deliver(self, launch: Launch) -> None:
+        """Have the observers called for one launch; or have it wait on, if there is none any more."""
+        hear = None if launch.was_heard else self._hear
+        chosen = self.observers.choose() if hear is None else None
+        if hear is None and chosen is None:
+            self.inbox.put_back(launch)
+            return
+        if not self.inbox.begin(launch):
+            return  # it was dropped, or comes too late
+        arguments, reply = launch.arguments, launch.reply
+        launch.clear()
+        call = chosen.call if chosen is not None else self._call
+        if reply is None:
+            call(arguments, False)
+            return
+        thread = threading.get_ident()
+        before = self._replies.get(thread)
+        self._replies[thread] = reply
+        try:
+            answer = call(arguments, True)
+        finally:
+            self._replies[thread] = before
+        reply.answer(answer)
+
+    def _call(self, arguments: tuple[str, ...], asked: bool) -> object:
+        """Have the application hear of one launch."""
+        hear = self._hear
+        assert hear is not None
+        try:
+            return hear(arguments)
+        except BaseException as error:
+            if not (asked and isinstance(error, SystemExit)):
+                self._settings.tell_raised("Observer", hear, error)
+            return Raised(error)
 
 
-# A launch is a packet; or the arguments, if it has been among the app's.
+class _Held:
+    """Holds a launch for the function that ``dispatch`` was given; when that is thrown away, so is this."""
 
+    __slots__ = ("_inbox", "_turn", "launch")
 
-def _arguments_of(launch: Any) -> tuple[str, ...]:
-    return decode(launch) if isinstance(launch, bytearray) else launch
+    def __init__(self, inbox: Inbox, launch: Launch) -> None:
+        self._inbox = inbox
+        self._turn = launch.turn
+        self.launch = launch
 
-
-def _size_of(launch: Any) -> int:
-    return len(launch) + _OVERHEAD if isinstance(launch, bytearray) else 0
+    def __del__(self) -> None:
+        self._inbox.abandon(self.launch, self._turn)

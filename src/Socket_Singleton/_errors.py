@@ -13,10 +13,13 @@ class MultipleSingletonsError(Exception):
         address (str): the address that was asked for.
         port (int): the port that was asked for.
         delivered (bool | None): ``True`` when the host confirmed that it owns
-            this launch's arguments; ``False`` when nobody confirmed it and the
-            text says why; ``None`` when it is unknown (a host of version
-            2.0.0, which cannot confirm; a host that ignored the launch for its
-            secret or for ``max_clients``) or was not tried (``client=False``).
+            this launch's arguments; ``False`` when nobody has them (the text
+            says why) or the host takes no more (``max_clients``); ``None`` when
+            it is unknown (a host of version 2.0.0, which cannot confirm) or
+            was not tried (``client=False``).
+        pid (int | None): the process id of the host, where a name is asked for
+            and it has proved itself; else ``None``.
+        answer (str | int | None): with ``answer=True``, what the observers said.
     """
 
     # Only the text goes into ``args``: Exception then rebuilds the error from
@@ -27,8 +30,12 @@ class MultipleSingletonsError(Exception):
         address: str = "",
         port: int = 0,
         delivered: bool | None = None,
+        pid: int | None = None,
+        answer: str | int | None = None,
     ) -> None:
         super().__init__(*args)
         self.address = address
         self.port = port
         self.delivered = delivered
+        self.pid = pid
+        self.answer = answer

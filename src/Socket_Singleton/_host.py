@@ -1,51 +1,80 @@
 """The host's side of the port: one thread, one selector, and nothing of the caller's code.
 
-A peer is whatever is at the other end of a connection, friend or not. Until its
-packet is whole and owned, every end of its connection is a reset, also one that
-the system makes because this process was killed: so a launch that sees anything
-but a reset knows that it need not ask again.
+Until the launch that a peer brings is owned, every end of its connection is a
+reset, also one that the system makes because this process was killed: so a launch
+that sees anything but a reset knows that it need not ask again.
+
+=========  ============================================  ==========================
+a host     and then                                      is
+=========  ============================================  ==========================
+(none)     `start`                                       serving
+serving    no descriptor, no memory for one more peer    pausing, for `_PAUSE`
+pausing    the pause is over                             serving
+serving,   `close`, the timeout, the threshold           closing: the port is free at
+pausing                                                  once, or as soon as it wakes
+closing    all connections are ended                     shut
+serving,   an unexpected error                           failed: nobody is served, and
+pausing                                                  the port is held until `close`
+failed     `close`                                       shut
+=========  ============================================  ==========================
 """
 
 from __future__ import annotations
 
 import selectors
-import socket
 import threading
 import time
+from collections import deque
 
-from . import _platform
-from ._wire import ACK, MAX_PACKET, Packet, PacketTooLong, WrongSecret
+from . import _peers, _platform
+from ._delivery import Delivery
+from ._inbox import Launch
+from ._peers import Peer, Peers
+from ._platform import sockets
+from ._settings import Settings
+from ._wire import (
+    ACK,
+    ENOUGH_CLIENTS,
+    MAX_PACKET,
+    NAK,
+    OTHER_SECRET,
+    TOO_MANY_WAIT,
+    Foreign,
+    Packet,
+    PacketTooLong,
+    Refused,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._delivery import Delivery
-    from ._singleton import Socket_Singleton
+    from typing import Callable, Protocol
 
-# Seconds from accept that a peer has for its whole packet. A launch has 2 s; the
-# rest is for tools that never hang up, whose packet counts at the deadline.
-PEER_TIME = 5.0
+    class Reply(Protocol):
+        """Where the answer to one launch goes, once it is there; `_answers.Reply`."""
 
-# Peers at once; beyond it the oldest goes. The application needs descriptors
-# too, and the usual limit for both together is 1,024.
-MAX_PEERS = 256
+        def answer(self, result: object) -> None: ...
+        def close(self) -> None: ...
+        def go_on_alone(self, sock: sockets.socket) -> None: ...
 
-# Bytes of all incomplete packets together; beyond it the largest goes. Two of
-# the longest, so that one alone always fits.
-MAX_BUFFERED = 2 * MAX_PACKET
 
-# Bytes read at a time, and reads of one peer in a turn: most packets, and their end.
-# What all peers can have said before they wait for one another does not fill
-# `MAX_BUFFERED`: 48 KiB each.
-_READ_SIZE = 16 * 1024
-_READS_PER_TURN = 2
+SERVING = "serving"
+PAUSING = "pausing"
+CLOSING = "closing"
+FAILED = "failed"
+SHUT = "shut"
 
-# Reads in a turn of one peer alone, of all that have said a read or more already.
-_READS_OF_LARGE = 16
+# Bytes read at a time, and reads of one peer in a turn: most packets, and their end. What all
+# peers can have said before they wait for one another does not fill `MAX_BUFFERED`: 48 KiB each.
+_READ_SIZE = _peers.SHORT
+_READS = 2
 
-# Connections taken from the backlog in a turn, while there are peers. So a launch is
-# soon past many that come to nothing; and if many come after it, 4 MiB of it are read
-# before they make it the oldest.
-_ACCEPTS_PER_TURN = 16
+# Reads in a turn of the one whose turn it is, of all that have said more than `SHORT` already.
+_READS_OF_LONG = 16
+
+# Connections taken from the backlog in a turn, while there are peers: so a launch is
+# soon past many that come to nothing. If as many come after one with a long packet, 4 MiB
+# of it are read before they make it the oldest.
+_ACCEPTS = 16
 
 # Seconds without accepting when the system has no descriptor, or no memory, for
 # one more peer. The launches wait in the backlog; they have 2 s.
@@ -55,6 +84,9 @@ _PAUSE = 0.05
 # Awake it would fight this one for the interpreter, and a burst of launches would
 # take half as long again.
 _HEAD_START = 0.002
+
+# Seconds for answers that are there already to be sent when the host closes.
+_LAST_WORDS_TIME = 0.2
 
 # On the monotonic clock.
 _NEVER = float("inf")
@@ -66,93 +98,129 @@ _LONGEST_WAIT = 24 * 60 * 60.0
 # work between two looks, so this is not reached; it is there so that no wait is endless.
 _CLOSE_TIME = 10.0
 
-# Seconds for that thread to be gone, too. What is left of it then is Python's own
-# part, and nobody needs its end; but who counts threads after a release finds none.
-_GONE_TIME = 0.5
+# Seconds that `close` waits for the thread itself, once all is shut: so who counts the threads
+# after a release does not find it. What is left of it is Python's own, and nobody needs its end.
+_THREAD_END_TIME = 0.5
+
+# Seconds between two tries to wake the I/O thread, where the system has no memory for a byte.
+_WAKE_PAUSES = (0.0, 0.01, 0.1)
 
 
-class _Peer:
-    """One connection whose packet is not whole."""
+class Latch:
+    """What can be waited for, and comes once.
 
-    __slots__ = ("counted", "deadline", "ignored", "packet", "sock", "watched")
+    Not an Event: a signal handler that calls `close` may have interrupted an
+    Event's own wait, with a lock that the I/O thread then needs to set it. Here
+    the one step of the thread that opens is the release of a lock.
+    """
 
-    def __init__(self, sock: socket.socket, deadline: float, secret: bytes | None) -> None:
-        self.sock = sock
-        self.deadline = deadline
-        self.packet = Packet(secret)
-        self.counted = 0  # bytes of the packet that are in the host's sum
-        # Bytes thrown away since the peer was ignored; None while it is not.
-        self.ignored: int | None = None
-        self.watched = False  # by the selector
+    def __init__(self) -> None:
+        self.is_open = False  # written by who opens, and never unset
+        self._lock = threading.Lock()
+        self._lock.acquire()
 
-    def rank(self) -> tuple[bool, float]:
-        """Return what is least for the one whose turn it is, of those that have said much.
+    def open(self) -> None:
+        """Let all through who wait, and who will. Called by one thread at a time."""
+        if not self.is_open:
+            self.is_open = True
+            self._lock.release()
 
-        The oldest, so that they become whole one after the other: if all grew in step,
-        they would be too much together before one is whole. Those that are ignored last.
-        """
-        return self.ignored is not None, self.deadline
+    def wait(self, timeout: float) -> bool:
+        """Wait until it is open; False if that took longer than ``timeout`` seconds. -1: for ever."""
+        if not self.is_open and self._lock.acquire(timeout=timeout):
+            self._lock.release()  # for the next one
+        return self.is_open
 
 
 class Host(_platform.ForkAware):
     """Holds the port, and takes whole packets from whoever connects, until it is closed.
 
-    All fields are the I/O thread's alone once `start` has returned, but for
-    those with a comment.
+    Fields belong to the I/O thread once `start` has returned, but for those with a
+    comment. What other threads write is one attribute each, read as a whole (Python's
+    FAQ, "What kinds of global value mutation are thread-safe?").
     """
 
-    def __init__(self, listener: socket.socket, app: Socket_Singleton, delivery: Delivery) -> None:
-        """Make a host of ``listener``, which is its own once `start` is called.
+    def __init__(
+        self,
+        listener: sockets.socket,
+        settings: Settings,
+        delivery: Delivery,
+        timeout: float,
+        new_talk: Callable[[sockets.socket], _peers.Talk],
+    ) -> None:
+        """Make a host of ``listener``, which is its own from then on.
 
-        It asks for the secret of ``app``, counts its clients, minds its
-        thresholds, and closes by itself after its ``timeout``; until then the
-        program cannot end.
+        Args:
+            timeout: seconds after which it closes by itself; until then the program
+                cannot end. 0: never, and the program does not wait for it.
+            new_talk: makes the host's side of a new connection.
         """
-        self._listener = listener
-        self._app = app
+        self.listener = listener
+        self._settings = settings
         self._delivery = delivery
-        self._end = time.monotonic() + app.timeout if app.timeout else _NEVER
-        self._resume = _NEVER  # when to accept again, while that is paused
-        # In the order of accept, which is the order of their deadlines.
-        self._peers: dict[socket.socket, _Peer] = {}
-        self._buffered = 0  # bytes, of their packets
+        self._new_talk = new_talk
+        self._end = time.monotonic() + timeout if timeout else _NEVER
+        self._resume = _NEVER  # when to accept again, while it pauses
         # When to hand out the launches that were told that they are owned, at the latest.
         self._hand_out_by = _NEVER
-        # Set by any thread, and never unset: one step.
+        self._peers = Peers()
+        # Read by any thread. After `start` the I/O thread writes it; once that has ended, `close`.
+        self.state = SERVING
+        # Read by any thread: whole packets, and wrong secrets; and the first alone.
+        self.clients = 0
+        self._launches = 0
+        # Set by any thread, and never unset.
         self._closing = False
-        # Guards `_waker`, which `close` uses and then closes, and the `join`:
-        # PyPy's cannot be called by two threads at once. The I/O thread never
-        # waits for it, so it can be held while that one ends. Reentrant, for
-        # signal handlers.
+        self._spared: Reply | None = None  # whose connection outlives the host; set before `_closing`
+        # Answers on their way: appended by whoever has one, taken by the I/O thread; one step each.
+        self._answers: deque[tuple[Peer, bytes | None]] = deque()
+        # Taken for good by the I/O thread as it begins; or by who closes before it has: then a
+        # thread that comes to begin all the same has nothing to do.
+        self._begun = threading.Lock()
+        # Opened by the I/O thread when it has ended all; and when the port is free.
+        self._ended = Latch()
+        self.given_up = Latch()
+        # Guards `_waker`, which several use and one closes, and the `join`: PyPy's cannot be called
+        # by two threads at once. The I/O thread never waits for it, so it can be held while that
+        # one ends. Reentrant, for signal handlers.
         self._lock = threading.RLock()
+        self._port = listener.getsockname()[1]
         self._forked = False  # set once, in a forked child; read by its threads
-        self._selector = selectors.DefaultSelector()
+        self._selector = _platform.above_stdio(selectors.DefaultSelector)
         try:
-            self._waker, self._wakened = socket.socketpair()
-            self._waker.settimeout(_CLOSE_TIME)
+            # A byte for "look", the end of the stream for "close": that needs no memory.
+            self._waker, self._wakened = _platform.socket_pair()
         except BaseException:
             self._selector.close()
             raise
-        self._thread = threading.Thread(target=self._run, name="Socket_Singleton I/O", daemon=not app.timeout)
+        self._thread = threading.Thread(target=self._run, name="Socket_Singleton I/O", daemon=not timeout)
 
     def start(self) -> None:
-        """Begin to serve; if this raises, the host is closed."""
-        try:
-            self._listener.setblocking(False)
-            self._selector.register(self._wakened, selectors.EVENT_READ)
-            self._selector.register(self._listener, selectors.EVENT_READ)
-            _platform.follow_forks(self)
-            self._thread.start()
-        except BaseException:
-            self._shut()
-            raise
+        """Begin to serve. If this raises, `close` is called for."""
+        self.listener.setblocking(False)
+        self._waker.setblocking(False)
+        self._wakened.setblocking(False)
+        self._selector.register(self._wakened, selectors.EVENT_READ)
+        self._selector.register(self.listener, selectors.EVENT_READ)
+        self._delivery.inbox.on_room = self.wake
+        _platform.follow_forks(self)
+        self._thread.start()
 
     # -- any thread --
 
-    def close(self) -> None:
+    @property
+    def holds_port(self) -> bool:
+        """Whether the port is this host's, still."""
+        return self.state in (SERVING, PAUSING, FAILED)
+
+    def close(self, spared: Reply | None = None) -> None:
         """Free the port and end the I/O thread; done when it returns.
 
         Any thread, any number of times, at the same time too.
+
+        Args:
+            spared: what answers the launch whose observer calls this, if it asked:
+                its connection is kept for the answer.
 
         Raises:
             RuntimeError: the I/O thread did not end in time.
@@ -160,38 +228,55 @@ class Host(_platform.ForkAware):
         if self._forked:
             # The port, the selector and the thread are the parent's: a child
             # gives up its copy of the listener and touches nothing else.
-            self._listener.close()
+            self.listener.close()
+            self.state = SHUT
             return
+        self._spared = spared or self._spared
         self._closing = True
         if threading.current_thread() is self._thread:
             # In a finalizer, which may run anywhere, also just before the wait.
-            self._wake()
+            self._wake_to_close()
             return
         with self._lock:
-            self._wake()
-            if not self._is_shut():
-                raise RuntimeError("the I/O thread of Socket_Singleton did not end")
+            if self._begun.acquire(blocking=False):
+                self._shut()  # the thread has not begun, and now it never will
+            else:
+                self._wake_to_close()
+                if not self._ended.wait(_CLOSE_TIME):
+                    raise RuntimeError("the I/O thread of Socket_Singleton did not end")
+            if self.state == FAILED:
+                self._free_port()
+                self.state = SHUT
             self._waker.close()
-            self._thread.join(_GONE_TIME)
+            if self._thread.is_alive():
+                self._thread.join(_THREAD_END_TIME)
 
-    def _is_shut(self) -> bool:
-        """Wait until the I/O thread has shut everything; return whether it did in time."""
-        # Not by `join`: a thread that ends takes a lock of Python's own, which a
-        # signal handler may have interrupted, and then waits here for that thread.
-        try:
-            # The byte stays: if this is interrupted, the next call needs it as well.
-            self._waker.recv(1, socket.MSG_PEEK)
-        except socket.timeout:
-            return False
-        except OSError:
-            pass  # it has, some time ago
-        return True
+    def wake(self) -> None:
+        """Have the I/O thread look for what is new: an answer, or room in the inbox."""
+        if threading.current_thread() is self._thread:
+            return  # it looks by itself, before it sleeps
+        with self._lock:
+            for pause in _WAKE_PAUSES:
+                try:
+                    time.sleep(pause)
+                    self._waker.send(b"\0")
+                    return
+                except BlockingIOError:
+                    return  # it has enough bytes to wake up by
+                except OSError:
+                    if self._ended.is_open:
+                        return
 
-    def _wake(self) -> None:
+    def _wake_to_close(self) -> None:
         try:
-            self._waker.send(b"\0")
+            self._waker.shutdown(sockets.SHUT_WR)
         except OSError:
-            pass  # the thread has ended
+            self.wake()  # it has ended, or that is another way
+
+    def send(self, peer: Peer, answer: bytes | None) -> None:
+        """Have ``answer`` sent to a peer that asks, which ends its connection; None: have that end."""
+        self._answers.append((peer, answer))
+        self.wake()
 
     def forked(self) -> None:
         # The parent's threads are not here, but a lock may be as one held it.
@@ -202,111 +287,146 @@ class Host(_platform.ForkAware):
     def in_worker(self) -> None:
         # A multiprocessing worker may outlive the host; it must not keep the
         # port, nor hold a peer's connection open that the host has closed.
-        self._app._listening = False
-        self._listener.close()
-        for sock in self._peers:
-            sock.close()
+        self.state = SHUT
+        self.listener.close()
+        for peer in self._peers:
+            peer.sock.close()
 
-    # -- the I/O thread --
+    # -- the I/O thread: its turns --
 
     def _run(self) -> None:
+        """Serve until it is told to close; hold on to the port if that fails."""
+        if not self._begun.acquire(blocking=False):
+            return
         try:
             while not self._closing:
                 self._serve(self._next_events())
+                self._send_answers()
+                self._retry_held()
                 self._mind_the_clock()
-        finally:
-            self._shut()
-
-    def _serve(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
-        """Take one turn: with who is new, with who has said little, and with one of those that said much."""
-        large: list[_Peer] = []
-        for key, _ in events:
-            # An earlier event of this turn may have ended the host, or this peer.
-            if self._closing:
-                return
-            if key.fileobj is self._listener:
-                self._accept()
-            elif key.fileobj in self._peers:  # pragma: no branch (that is a matter of timing)
-                if (key.data.ignored or key.data.counted) < _READ_SIZE:
-                    self._read(key.data)
-                else:
-                    large.append(key.data)
-        large = [peer for peer in large if peer.sock in self._peers]
-        if large and not self._closing:
-            self._read(min(large, key=_Peer.rank), _READS_OF_LARGE)
+        except BaseException:
+            self._fail()
+            raise  # to threading.excepthook
+        self._shut()
 
     def _next_events(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for what is next; have what was told delivered, unless there is more to do first."""
         events = self._selector.select(0) if self._hand_out_by != _NEVER else []
         if events and time.monotonic() < self._hand_out_by:
             return events
-        wait = self._wait()
+        wait = 0.0 if self._answers else self._wait()
         # The last step before this thread sleeps: the other one needs the interpreter.
         self._hand_out()
         return events or self._selector.select(wait)
 
     def _wait(self) -> float | None:
         """Return the seconds until something is due; None when only an event can be."""
-        oldest = next(iter(self._peers.values()), None)
-        due = min(self._end, self._resume, oldest.deadline if oldest else _NEVER)
+        due = min(self._end, self._resume, self._peers.next_deadline())
         return None if due == _NEVER else min(max(due - time.monotonic(), 0.0), _LONGEST_WAIT)
+
+    def _serve(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """Take one turn: accept, read all that have said little, and one of those that have said much."""
+        self._peers.turn += 1
+        long: list[Peer] = []
+        for key, mask in events:
+            # An earlier event of this turn may have ended the host, or this peer.
+            if self._closing:
+                return
+            if key.fileobj is self.listener:
+                self._accept()
+            elif key.fileobj is self._wakened:
+                self._drain_wakened()
+            elif key.data.state == _peers.ASKING:
+                self._tend_asking(key.data, mask)
+            elif key.data.state != _peers.GONE:  # pragma: no branch (that is a matter of timing)
+                key.data.heard = self._peers.turn
+                if key.data.said < _peers.SHORT:
+                    self._read(key.data)
+                else:
+                    long.append(key.data)
+        long = [peer for peer in long if peer.state != _peers.GONE]
+        if long and not self._closing:
+            self._read(self._peers.next_long(long), _READS_OF_LONG)
 
     def _mind_the_clock(self) -> None:
         now = time.monotonic()
         if now >= self._end:
             self._closing = True
         if now >= self._resume and not self._closing:
-            self._resume = _NEVER
-            try:
-                self._selector.register(self._listener, selectors.EVENT_READ)
-            except OSError:
-                self._resume = now + _PAUSE
-        for peer in list(self._peers.values()):
-            if self._closing or peer.deadline > now:
+            self._go_on_accepting(now)
+        for peer in self._peers.too_late(now):
+            if self._closing:
                 return
+            if peer.state == _peers.HELD:
+                self._drop(peer)
             # What has come and was not read yet counts: this process may have been stopped.
             # It may also be too much, and then another peer is gone.
-            if peer.sock in self._peers and self._read(peer):
+            elif peer.state != _peers.GONE and self._read(peer):
                 self._finish(peer, hung_up=False)
+
+    def _drain_wakened(self) -> None:
+        """Take what woke this thread, so that it does not do so again; its end says to close."""
+        try:
+            while self._wakened.recv(_READ_SIZE):
+                pass
+            self._closing = True
+        except BlockingIOError:
+            pass
+
+    # -- the I/O thread: who comes, and what they say --
 
     def _accept(self) -> None:
         """Take who waits in the backlog: one while there are no peers, since a turn is short then."""
-        for taken in range(_ACCEPTS_PER_TURN):
+        for taken in range(_ACCEPTS):
             try:
-                sock, _ = self._listener.accept()
+                sock = _platform.accept(self.listener)
             except (BlockingIOError, ConnectionError):
                 return  # no more, or it hung up while it waited (so BSD and Windows)
             except (OSError, MemoryError):
                 # No descriptor, no memory. An incomplete peer makes room for the
                 # next try; where there is none, only time can help. If this was
                 # not the first, perhaps nobody waits.
-                if not taken and not self._drop_oldest():
-                    self._selector.unregister(self._listener)
-                    self._resume = time.monotonic() + _PAUSE
+                if not taken and not self._drop_for_room(self._peers.oldest()):
+                    self._pause_accepting()
                 return
             self._admit(sock)
-            if self._closing or not self._peers:
+            if self._closing or not self._peers.reading:
                 return
 
-    def _admit(self, sock: socket.socket) -> None:
-        peer = _Peer(sock, time.monotonic() + PEER_TIME, self._app._secret)
-        self._peers[sock] = peer
+    def _pause_accepting(self) -> None:
+        self._selector.unregister(self.listener)
+        self.state = PAUSING
+        self._resume = time.monotonic() + _PAUSE
+
+    def _go_on_accepting(self, now: float) -> None:
+        try:
+            self._selector.register(self.listener, selectors.EVENT_READ)
+        except (OSError, MemoryError):
+            self._resume = now + _PAUSE
+        else:
+            self.state, self._resume = SERVING, _NEVER
+
+    def _admit(self, sock: sockets.socket) -> None:
+        peer: Peer | None = None
         try:
             sock.setblocking(False)
             _platform.close_resets(sock)  # Linux inherits it, others may not
+            peer = Peer(sock, self._new_talk(sock), time.monotonic() + _peers.PEER_TIME)
+            peer.heard = self._peers.turn
+            self._peers.add(peer)
             # Most launches are here whole by now, and are never watched.
             self._read(peer)
-            if sock not in self._peers:
-                return
-            self._selector.register(sock, selectors.EVENT_READ, peer)
-            peer.watched = True
+            if peer.state in (_peers.READING, _peers.REFUSED):
+                self._watch(peer, selectors.EVENT_READ)
         except (OSError, MemoryError):  # pragma: no cover (macOS: it was reset already; Linux: no memory)
-            self._drop(peer)
-        if len(self._peers) > MAX_PEERS:
-            self._drop_oldest()
+            if peer is None or peer.state == _peers.GONE:
+                sock.close()
+            else:
+                self._drop(peer)
+        self._drop_for_room(self._peers.surplus())
 
-    def _read(self, peer: _Peer, reads: int = _READS_PER_TURN) -> bool:
-        """Take what has come from a peer; return whether that was all, and it is still a peer."""
+    def _read(self, peer: Peer, reads: int = _READS) -> bool:
+        """Take what has come from a peer; return whether that was all, and it is still reading."""
         try:
             for _ in range(reads):
                 data = peer.sock.recv(_READ_SIZE)
@@ -314,7 +434,7 @@ class Host(_platform.ForkAware):
                     self._finish(peer, hung_up=True)
                     break
                 self._take(peer, data)
-                if peer.sock not in self._peers:
+                if peer.state not in (_peers.READING, _peers.REFUSED):
                     break
         except BlockingIOError:
             return True
@@ -322,134 +442,312 @@ class Host(_platform.ForkAware):
             self._drop(peer)
         return False
 
-    def _take(self, peer: _Peer, data: bytes) -> None:
-        if peer.ignored is not None:
-            peer.ignored += len(data)
-            if peer.ignored > MAX_PACKET:
+    def _take(self, peer: Peer, data: bytes) -> None:
+        """Have what a peer says be judged."""
+        self._peers.hear(peer, len(data))
+        if peer.state == _peers.REFUSED:
+            if peer.discarded > MAX_PACKET:
                 self._drop(peer)
             return
         try:
-            peer.packet.feed(data)
-        except WrongSecret:
-            self._ignore(peer)
+            say = peer.talk.feed(data)
+        except Refused as refusal:
+            self._refuse(peer, refusal.reason)
+        except Foreign:
+            self._drop(peer)
         except PacketTooLong:
-            self._undecodable(f"more than {MAX_PACKET} bytes")
+            self._say_undecodable(f"more than {MAX_PACKET} bytes")
             self._drop(peer)
         else:
-            peer.counted += len(data)
-            self._buffered += len(data)
-            if self._buffered > MAX_BUFFERED:
-                self._drop(max(self._peers.values(), key=lambda peer: peer.counted))
+            if say:
+                peer.sock.send(say)  # so little that it fits
+            if peer.talk.words is not None:
+                self._own(peer)
+            else:
+                self._drop_for_room(self._peers.excess())
 
-    def _finish(self, peer: _Peer, hung_up: bool) -> None:
-        """Judge what a peer sent that has ended its stream, or has used up its time."""
+    def _finish(self, peer: Peer, hung_up: bool) -> None:
+        """Judge what a peer said that has ended its stream, or has used up its time."""
+        if peer.state == _peers.READING:
+            try:
+                if peer.talk.end(hung_up):
+                    self._own(peer)
+                    return
+            except Refused as refusal:
+                self._refuse(peer, refusal.reason)
+                hung_up = True
+            if not hung_up and peer.talk.started:
+                self._say_undecodable(f"incomplete after {_peers.PEER_TIME:g} seconds")
+        if hung_up and peer.state != _peers.GONE:
+            self._end_in_order(peer)  # it only asked whether somebody listens, or was refused
+        elif peer.state != _peers.GONE:
+            self._drop(peer)
+
+    # -- the I/O thread: owning, answering --
+
+    def _own(self, peer: Peer) -> None:
+        """Own the launch that a peer has brought whole, and tell it so: both, or neither.
+
+        Past the `ACK`, which the peer may have seen, the launch is owned whatever
+        fails. What fails before it takes the launch back out of the inbox.
+        """
+        if self._closing or time.monotonic() >= self._end:
+            self._closing = True
+            self._drop(peer)
+            return
+        settings, words = self._settings, peer.talk.words
+        assert words is not None
+        if settings.max_clients and self._launches >= settings.max_clients:
+            self._count_client(is_launch=True)
+            self._refuse(peer, ENOUGH_CLIENTS)
+            return
+        if peer.talk.asks and len(self._peers.asking) >= _peers.MAX_ASKING:
+            self._refuse(peer, TOO_MANY_WAIT)
+            return
+        launch = Launch(words, self._new_reply(peer))
+        wanted = bool(words) or settings.notify_empty
+        if wanted and not self._take_in(peer, launch):
+            return
+        self._count_client(is_launch=True)  # the port is free before its last launch is answered
+        if not self._acknowledge(peer):
+            self._count_client(is_launch=True, by=-1)
+            if wanted:
+                self._delivery.inbox.withdraw(launch)
+            self._drop(peer)
+            return
+        if peer.talk.asks:
+            self._keep_asking(peer, launch, wanted)
+        else:
+            self._forget(peer)
+            peer.sock.close()
+        if self._hand_out_by == _NEVER:
+            self._hand_out_by = time.monotonic() + _HEAD_START
+
+    def _new_reply(self, peer: Peer) -> Reply | None:
+        if not peer.talk.asks:
+            return None
+        from ._answers import Reply
+
+        return Reply(lambda answer: self.send(peer, answer), self._settings)
+
+    def _take_in(self, peer: Peer, launch: Launch) -> bool:
+        """Put a launch in the inbox; or have its peer wait for room there, behind those that do."""
+        is_its_turn = peer.state == _peers.HELD or not self._peers.held
+        if is_its_turn and self._delivery.take_in(launch):
+            return True
+        self._unwatch(peer)
+        self._peers.hold(peer, time.monotonic() + _peers.HOLD_TIME)
+        return False
+
+    def _retry_held(self) -> None:
+        """Own those that wait for room, as far as there is some."""
+        while self._peers.held and not self._closing:
+            peer = self._peers.held[0]
+            self._own(peer)
+            if peer.state == _peers.HELD:
+                return
+
+    def _acknowledge(self, peer: Peer) -> bool:
+        """Tell a peer that its launch is owned; return whether that holds."""
+        more = 0 if peer.talk.asks else _platform.MORE
         try:
-            payload = peer.packet.end(hung_up)
-        except WrongSecret:
-            self._ignore(peer)
-            payload = None
-        if payload is not None:
-            self._own(peer, payload)
-        elif hung_up:
-            self._close(peer)  # it only asked whether somebody listens, or is ignored
-        else:
-            if peer.packet.started:
-                self._undecodable(f"incomplete after {PEER_TIME:g} seconds")
-            self._drop(peer)
+            peer.sock.send(ACK, more)
+        except ConnectionError:
+            # A launch with a name waits for this answer; without it, it says that it was not
+            # taken. Any other may be a tool that sends and goes: it asks no second time.
+            return not peer.talk.proved
+        except (OSError, MemoryError):
+            return False
+        self._end_stream(peer.sock, shutdown=not peer.talk.asks)
+        return True
 
-    def _own(self, peer: _Peer, payload: bytearray) -> None:
-        self._count_client()
-        app = self._app
-        if app.max_clients and app._clients > app.max_clients:
-            self._close(peer)
+    def _refuse(self, peer: Peer, reason: bytes) -> None:
+        """Tell a peer that its launch is not taken. What it still sends is thrown away.
+
+        To close with bytes unread would be a reset, and the launch would ask again.
+        """
+        if reason == OTHER_SECRET:
+            self._count_client(is_launch=False)
+            self._delivery.say(f"Client verification failed on port {self._port}, ignoring connection")
+        try:
+            peer.sock.send(NAK + reason)
+        except OSError:
+            self._drop(peer)
+            return
+        if peer.talk.words is not None:
+            self._end_in_order(peer)
         else:
-            if payload or app.notify_empty:
-                # In `arguments` first, so that whoever was told finds itself there.
-                self._delivery.put(payload)
-            self._close(peer, ACK)
-            if self._hand_out_by == _NEVER:
-                self._hand_out_by = time.monotonic() + _HEAD_START
+            self._end_stream(peer.sock)
+            self._peers.refuse(peer)
+            peer.talk = Packet()
+
+    def _end_in_order(self, peer: Peer) -> None:
+        """End a connection in order: what it carried is dealt with."""
+        self._forget(peer)
+        self._end_stream(peer.sock)
+        peer.sock.close()
+
+    def _end_stream(self, sock: sockets.socket, shutdown: bool = True) -> None:
+        """From now on the end of ``sock`` is an orderly one; and it is now, for our side."""
+        # Not left to `close`, which resets what is not read yet, and does nothing
+        # while a forked child has the connection too.
+        try:
+            _platform.close_ends(sock)
+        except OSError:
+            pass
+        try:
+            if shutdown:
+                sock.shutdown(sockets.SHUT_WR)
+        except OSError:
+            pass  # it did not wait for an answer
+
+    def _drop(self, peer: Peer) -> None:
+        """Reset a connection: what it carried is not owned."""
+        if peer.state != _peers.GONE:
+            self._forget(peer)
+            peer.sock.close()
+
+    def _drop_for_room(self, peer: Peer | None) -> bool:
+        """Reset who has to go for want of room; return whether there was somebody."""
+        if peer is not None:
+            self._drop(peer)
+        return peer is not None
+
+    def _forget(self, peer: Peer) -> None:
+        self._peers.remove(peer)
+        self._unwatch(peer)
+
+    def _watch(self, peer: Peer, events: int) -> None:
+        if peer.watched:
+            self._selector.modify(peer.sock, events, peer)
+        else:
+            self._selector.register(peer.sock, events, peer)
+        peer.watched = events
+
+    def _unwatch(self, peer: Peer) -> None:
+        if peer.watched:
+            peer.watched = 0
+            self._selector.unregister(peer.sock)
+
+    def _count_client(self, is_launch: bool, by: int = 1) -> None:
+        self.clients += by
+        if is_launch:
+            self._launches += by
+            threshold = self._settings.release_threshold
+            if threshold and self._launches >= threshold:
+                self._free_port()
+
+    def _say_undecodable(self, why: str) -> None:
+        self._delivery.say(f"Failed to decode data from client on port {self._port} ({why})")
 
     def _hand_out(self) -> None:
         if self._hand_out_by != _NEVER:
             self._hand_out_by = _NEVER
             self._delivery.hand_out()
 
-    def _ignore(self, peer: _Peer) -> None:
-        """Answer a wrong secret: an orderly end, and whatever still comes is thrown away.
+    # -- the I/O thread: launches that ask --
 
-        To close with bytes unread would be a reset, and the launch would ask again.
-        """
-        self._count_client()
-        self._delivery.say(f"Client verification failed on port {self._app.port}, ignoring connection")
-        peer.packet = Packet()
-        peer.ignored = 0
-        self._buffered -= peer.counted
-        peer.counted = 0
-        _answer(peer.sock)
+    def _keep_asking(self, peer: Peer, launch: Launch, wanted: bool) -> None:
+        """Keep the connection of a launch that waits for what an observer says."""
+        peer.reply = launch.reply
+        self._peers.begin_to_ask(peer)
+        try:
+            self._watch(peer, selectors.EVENT_READ)
+        except (OSError, MemoryError):
+            self._drop(peer)  # it is told that nobody will answer
+            return
+        if not wanted:
+            peer.reply.answer(None)
 
-    def _count_client(self) -> None:
-        app = self._app
-        app._clients += 1
-        if app.release_threshold and app._clients >= app.release_threshold:
-            self._free_port()
+    def _send_answers(self) -> None:
+        """Begin to send the answers that have come."""
+        while self._answers:
+            peer, answer = self._answers.popleft()
+            if peer.state == _peers.ASKING:
+                peer.outgoing = memoryview(answer or b"")
+                self._push(peer)
 
-    def _undecodable(self, why: str) -> None:
-        self._delivery.say(f"Failed to decode data from client on port {self._app.port} ({why})")
+    def _tend_asking(self, peer: Peer, mask: int) -> None:
+        """Go on sending an answer; notice the end of a launch that waits for one."""
+        if mask & selectors.EVENT_READ:
+            # It has nothing to say any more, so whatever this is, it is the end.
+            self._drop(peer)
+        else:
+            self._push(peer)
 
-    def _close(self, peer: _Peer, answer: bytes = b"") -> None:
-        """End a connection in order: what it carried is dealt with."""
-        self._forget(peer)
-        _answer(peer.sock, answer)
-        peer.sock.close()
+    def _push(self, peer: Peer) -> None:
+        """Send what goes of an answer, and end the connection behind it."""
+        try:
+            while peer.outgoing:
+                peer.outgoing = peer.outgoing[peer.sock.send(peer.outgoing) :]
+            self._end_in_order(peer)
+        except BlockingIOError:
+            self._watch(peer, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        except (OSError, MemoryError):
+            self._drop(peer)
 
-    def _drop(self, peer: _Peer) -> None:
-        """Reset a connection: what it carried is not owned."""
-        self._forget(peer)
-        peer.sock.close()
+    def _say_last_words(self) -> None:
+        """Send the answers that are there already; nobody else is left to be served."""
+        until = time.monotonic() + _LAST_WORDS_TIME
+        self._send_answers()
+        while any(peer.outgoing for peer in self._peers.asking):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            for key, mask in self._selector.select(left):
+                self._tend_asking(key.data, mask)
 
-    def _drop_oldest(self) -> bool:
-        oldest = next(iter(self._peers.values()), None)
-        if oldest is None:
-            return False
-        self._drop(oldest)
-        return True
-
-    def _forget(self, peer: _Peer) -> None:
-        del self._peers[peer.sock]
-        self._buffered -= peer.counted
-        if peer.watched:
-            self._selector.unregister(peer.sock)
+    # -- the I/O thread: its end --
 
     def _free_port(self) -> None:
+        """Have the port be anybody's; no launch is owned from then on, but one that is being owned."""
         self._closing = True
-        self._listener.close()
-        self._app._listening = False
+        if self.holds_port:
+            if self.state == SERVING and self._selector.get_map():
+                self._selector.unregister(self.listener)  # a forked child may have it open, too
+            self.listener.close()
+            self.state = CLOSING
+            self.given_up.open()
 
     def _shut(self) -> None:
         """Free the port, then reset who is not owned: their launches claim it themselves."""
         _platform.forget_forks(self)
         self._free_port()
         self._hand_out()
-        for peer in list(self._peers.values()):
+        for peer in (*self._peers.reading, *self._peers.held):
             self._drop(peer)
+        try:
+            self._selector.unregister(self._wakened)  # its end would be news for ever
+        except KeyError:
+            pass  # it was never begun
+        self._say_last_words()
+        for peer in list(self._peers.asking):
+            reply = peer.reply
+            if reply is not None and reply is self._spared:
+                self._forget(peer)
+                reply.go_on_alone(peer.sock)
+            else:
+                self._end_in_order(peer)
+        self._end_thread(SHUT)
+
+    def _fail(self) -> None:
+        """Serve nobody any more, after an error that nobody expected, but hold the port."""
+        self._hand_out_by = 0.0
+        self._hand_out()
+        for peer in self._peers:
+            peer.sock.close()
+        self._end_thread(FAILED)
+
+    def _end_thread(self, state: str) -> None:
         self._selector.close()
-        self._wakened.send(b"\0")  # `close` may wait for it
+        self.state = state
+        try:
+            self._wakened.shutdown(sockets.SHUT_RDWR)
+        except OSError:
+            pass
         self._wakened.close()
+        self._ended.open()
         if self._lock.acquire(blocking=False):
-            self._waker.close()  # else `close` is under way, and does it
+            if state == SHUT:
+                self._waker.close()  # else `close` is under way, and does it
             self._lock.release()
-
-
-def _answer(sock: socket.socket, answer: bytes = b"") -> None:
-    """End our side of the connection in order, with ``answer`` as the last thing that it carries."""
-    # In this order: if we are killed halfway, it is a reset until the answer is on its
-    # way. Not left to `close`, which resets what is not read yet, and does nothing
-    # while a forked child has the connection too.
-    try:
-        if answer:
-            sock.send(answer, _platform.MORE)
-        _platform.close_ends(sock)
-        sock.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # it did not wait for an answer, so it will not ask again

@@ -4,8 +4,32 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import sys
+
+# `_socket` is the C module under `socket`. It has all that a launch and a host need of a
+# socket, but no enums of every constant, which take `socket` 6 ms to make: a third of a
+# launch. An implementation module may go, or lack something; then it is `socket`, which has
+# the same names. What a program puts in the place of `socket.socket` (a library for
+# proxies, say) does not send a launch elsewhere.
+try:
+    import _socket as sockets
+
+    if not all(hasattr(sockets, name) for name in ("socket", "getaddrinfo", "inet_pton", "timeout")):
+        raise ImportError("an incomplete _socket")
+except ImportError:
+    import socket as sockets  # type: ignore[no-redef]
+
+__all__ = ["sockets"]  # what is imported here for others
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Protocol, TypeVar
+
+    class _Closable(Protocol):
+        def close(self) -> object: ...
+
+    Made = TypeVar("Made", bound=_Closable)
+
 
 # False where a thread can no longer be started once the main thread has ended,
 # though other threads may keep the program alive for hours: CPython 3.12
@@ -15,11 +39,11 @@ THREADS_START_LATE = sys.version_info[:2] != (3, 12)
 # As many launches as the system lets wait for `accept`: with 128, a burst of
 # launches waits a second in SYN retries. Unix cuts the number to its own limit
 # (Linux: net.core.somaxconn); Windows has a value of its own for "the most".
-BACKLOG = socket.SOMAXCONN if sys.platform == "win32" else 65535
+BACKLOG = sockets.SOMAXCONN if sys.platform == "win32" else 65535
 
 # For `send`: what comes next, here the end of the stream, may go in the same segment.
 # The other side then wakes up once, not twice. Linux alone has it.
-MORE = getattr(socket, "MSG_MORE", 0)
+MORE = getattr(sockets, "MSG_MORE", 0)
 
 # Seconds until it is certain whether somebody listens on this machine. Nobody is
 # known at once, but Windows asks three times before it says so, for about 2 s.
@@ -40,7 +64,7 @@ def exclusive_option(system: str = sys.platform) -> int:
     one, and never beside a listener. Windows: the same option lets anyone steal
     the port; there SO_EXCLUSIVEADDRUSE is the safe one.
     """
-    return _SO_EXCLUSIVEADDRUSE if system == "win32" else socket.SO_REUSEADDR
+    return _SO_EXCLUSIVEADDRUSE if system == "win32" else sockets.SO_REUSEADDR
 
 
 def is_in_use(error: OSError) -> bool:
@@ -55,6 +79,19 @@ def is_in_use(error: OSError) -> bool:
     )
 
 
+# What a person can do who meets a port that Windows keeps for itself (Hyper-V, WSL and Docker
+# have it reserve blocks of ports; learn.microsoft.com, "netsh interface ipv4 show").
+RESERVED_HINT = (
+    "the system has reserved this port: choose another one"
+    " (netsh interface ipv4 show excludedportrange tcp lists them)"
+)
+
+
+def is_reserved(error: OSError) -> bool:
+    """Whether ``error``, from bind, means that nobody may have the port, if nobody listens there."""
+    return getattr(error, "winerror", None) == _WSAEACCES
+
+
 def linger(on: bool, system: str = sys.platform) -> bytes:
     """Return ``struct linger`` with a time of 0: two ints, on Windows two shorts."""
     size = 2 if system == "win32" else 4
@@ -65,25 +102,212 @@ _LINGER_RESET = linger(True)
 _LINGER_OFF = linger(False)
 
 
-def close_resets(sock: socket.socket) -> None:
+def close_resets(sock: sockets.socket) -> None:
     """From now on the end of ``sock`` is a reset: by `close`, and by the death of the process."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _LINGER_RESET)
 
 
-def close_ends(sock: socket.socket) -> None:
+def close_ends(sock: sockets.socket) -> None:
     """From now on `close` ends the stream of ``sock`` in order, as is the default."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
+    sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _LINGER_OFF)
 
 
-def is_worker_importing_main() -> bool:
-    """Whether this is a multiprocessing worker that is importing the program's main module.
+# -- sockets --
+#
+# Each lies above 2. A program may be started with 0, 1 or 2 closed; a socket that became one
+# of them would get what anybody prints, or go when somebody opens "stdout" anew.
 
-    Under spawn and forkserver a worker runs the top of the main module again.
-    ``_inheriting`` is how multiprocessing itself tells that it is there (3.7 to
-    3.13: ``_check_not_importing_main`` in multiprocessing/spawn.py).
+_LAST_OF_STDIO = 2
+
+
+def above_stdio(make: Callable[[], Made]) -> Made:
+    """Return what ``make`` does, made again while its descriptor is 0, 1 or 2."""
+    made = make()
+    if not hasattr(made, "fileno") or made.fileno() > _LAST_OF_STDIO:
+        return made
+    try:
+        return above_stdio(make)  # the low one is taken meanwhile
+    finally:
+        made.close()
+
+
+def new_socket(family: int) -> sockets.socket:
+    """Return a new TCP socket."""
+    return above_stdio(lambda: sockets.socket(family, sockets.SOCK_STREAM))
+
+
+def accept(listener: Any) -> sockets.socket:
+    """Return the next connection of ``listener``, which its children do not inherit."""
+    descriptor = _moved_above_stdio(listener._accept()[0])  # noqa: SLF001 (`accept`, in C, has this name)
+    try:
+        return sockets.socket(listener.family, listener.type, listener.proto, fileno=descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _moved_above_stdio(descriptor: int) -> int:
+    if descriptor > _LAST_OF_STDIO:
+        return descriptor
+    try:
+        return _moved_above_stdio(os.dup(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def socket_pair() -> tuple[sockets.socket, sockets.socket]:
+    """Return two sockets that are connected with each other."""
+    if hasattr(sockets, "socketpair"):
+        pair = sockets.socketpair
+    else:  # Windows, where it is made of a listener and a connection
+        from socket import socketpair as pair
+    one, other = pair()
+    if min(one.fileno(), other.fileno()) > _LAST_OF_STDIO:
+        return one, other
+    try:
+        return socket_pair()
+    finally:
+        one.close()
+        other.close()
+
+
+# -- whose instance --
+
+# Whether all of 127.0.0.0/8 is this machine, so that each name can have an address of its own
+# there. macOS and the BSDs have 127.0.0.1 alone, until somebody adds another.
+WHOLE_LOOPBACK = sys.platform in ("linux", "android", "win32", "cygwin")
+
+# Flags of `os.open`: no links are followed, and no child inherits it (which Python sees to).
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+READ_NO_LINK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NO_LINK
+CREATE_NO_LINK = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
+
+
+def user() -> str:
+    """Return what this user is known by: the decimal uid; on Windows the SID."""
+    return _windows_sid() if sys.platform == "win32" else str(os.geteuid())
+
+
+def state_base(folder: tuple[str, ...]) -> str:
+    """Return where this user keeps ``folder``.
+
+    It is under $HOME, if that is this user's own (under some ``sudo`` it is not),
+    else under the home of the account; on Windows under %LOCALAPPDATA%.
     """
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and getattr(process.current_process(), "_inheriting", False)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~")
+        return os.path.join(base, folder[-1])
+    home = os.environ.get("HOME", "")
+    try:
+        own = os.path.isabs(home) and os.stat(home).st_uid == os.geteuid()
+    except OSError:
+        own = False
+    if not own:
+        import pwd
+
+        try:
+            home = pwd.getpwuid(os.geteuid()).pw_dir
+        except KeyError:
+            raise OSError(errno.ENOENT, "this user has no home") from None
+    return os.path.join(home, *folder)
+
+
+def why_not_private(file: os.stat_result, folder: os.stat_result) -> str:
+    """Return why others may read or replace a file, and what to do; nothing if they cannot.
+
+    On Windows nothing is asked: what is under %LOCALAPPDATA% is the user's own by default.
+    """
+    if sys.platform == "win32":
+        return ""
+    import stat
+
+    me = os.geteuid()
+    if not stat.S_ISREG(file.st_mode):
+        return "it is no regular file; remove it"
+    if file.st_uid != me:
+        return "it is another user's; remove it"
+    if file.st_mode & 0o077:
+        return "others can read or write it; chmod 600, or remove it"
+    if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != me:
+        return "its folder is a link, or another user's; remove that"
+    return "others can write in its folder; chmod 700 that" if folder.st_mode & 0o022 else ""
+
+
+def _windows_sid() -> str:
+    """Return the SID of the user whose process this is (learn.microsoft.com, OpenProcessToken)."""
+    import ctypes
+    from ctypes import wintypes
+
+    token_query, token_user = 8, 1
+    kernel32, advapi32 = ctypes.WinDLL("kernel32"), ctypes.WinDLL("advapi32")  # type: ignore[attr-defined]
+    kernel32.GetCurrentProcess.restype = wintypes.HANDLE
+    advapi32.OpenProcessToken.argtypes = (wintypes.HANDLE, wintypes.DWORD, ctypes.POINTER(wintypes.HANDLE))
+    advapi32.ConvertSidToStringSidW.argtypes = (ctypes.c_void_p, ctypes.POINTER(wintypes.LPWSTR))
+    kernel32.LocalFree.argtypes = (ctypes.c_void_p,)
+    kernel32.CloseHandle.argtypes = (wintypes.HANDLE,)
+    token, size, text = wintypes.HANDLE(), wintypes.DWORD(), wintypes.LPWSTR()
+    process = kernel32.GetCurrentProcess()
+    if not advapi32.OpenProcessToken(process, token_query, ctypes.byref(token)):
+        raise OSError(errno.EACCES, "the system does not tell who this user is; give secret= and a port")
+    try:
+        advapi32.GetTokenInformation(token, token_user, None, 0, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        told = advapi32.GetTokenInformation(token, token_user, buffer, size, ctypes.byref(size))
+        # A TOKEN_USER begins with a pointer to the SID.
+        sid = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_void_p))[0] if told else None
+        if not sid or not advapi32.ConvertSidToStringSidW(sid, ctypes.byref(text)):
+            raise OSError(errno.EACCES, "the system does not tell who this user is; give secret= and a port")
+        try:
+            return str(text.value)
+        finally:
+            kernel32.LocalFree(text)
+    finally:
+        kernel32.CloseHandle(token)
+
+
+# -- to the front --
+
+
+def let_come_to_front() -> None:
+    """Let the host bring its window to the front; for who is about to hand over. Windows alone asks.
+
+    There a program may only do so with leave of the one that is there
+    (learn.microsoft.com, AllowSetForegroundWindow).
+    """
+    if sys.platform == "win32":
+        try:
+            import ctypes
+
+            any_process = -1  # ASFW_ANY
+            ctypes.WinDLL("user32").AllowSetForegroundWindow(any_process)
+        except (ImportError, OSError, AttributeError):
+            pass  # a Windows without windows
+
+
+# -- children --
+
+
+def is_worker_importing() -> bool:
+    """Whether this is a multiprocessing worker in which a module is being imported.
+
+    Under spawn and forkserver a worker runs the top of the main module again:
+    ``_inheriting`` is how multiprocessing itself tells that it is there (3.7 to
+    3.13: ``_check_not_importing_main`` in multiprocessing/spawn.py). Later it may import
+    any module as it unpickles a task; a module that is being imported has a spec
+    that says ``_initializing`` (importlib/_bootstrap.py, ``_load_unlocked``).
+    """
+    processes = sys.modules.get("multiprocessing.process")
+    process = processes.current_process() if processes is not None else None
+    if getattr(process, "_inheriting", False):
+        return True
+    if getattr(process, "_parent_pid", None) is None:
+        return False  # nobody's worker
+    frame = sys._getframe(1)  # noqa: SLF001 (documented, in spite of its name)
+    while frame is not None:
+        if getattr(frame.f_globals.get("__spec__"), "_initializing", False):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def count_on_child_status() -> None:
@@ -94,7 +318,7 @@ def count_on_child_status() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def descriptors_to_inherit(sock: socket.socket) -> tuple[int, ...]:
+def descriptors_to_inherit(sock: sockets.socket) -> tuple[int, ...]:
     """Return what `subprocess` has to pass on so that a child holds ``sock`` too; on Windows it cannot."""
     return () if sys.platform == "win32" else (sock.fileno(),)
 
@@ -117,7 +341,7 @@ def terminal_tells_group() -> bool:
         return False  # there is no terminal
 
 
-def wait_for_reader_to_go(descriptor: int, wakened: socket.socket) -> None:
+def wait_for_reader_to_go(descriptor: int, wakened: sockets.socket) -> None:
     """Return when nobody is left to read what is written to ``descriptor``, at no cost until then.
 
     Only a pipe, a socket or a terminal can tell. For a file, and where there is
@@ -136,6 +360,38 @@ def wait_for_reader_to_go(descriptor: int, wakened: socket.socket) -> None:
         return
     while True:
         wakened.recv(64)
+
+
+def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
+    """Return ``wait(timeout)``, which Ctrl-C ends in the main thread.
+
+    Unix: a signal ends the wait for a lock, and its handler may raise. Windows: it
+    does not; there another thread waits, and the main thread for a byte of either.
+    """
+    import threading
+
+    if sys.platform != "win32" or threading.current_thread() is not threading.main_thread():
+        return wait(timeout)
+    import signal
+
+    wakened, waker = socket_pair()
+    result: list[bool] = []
+
+    def wait_and_wake() -> None:
+        result.append(wait(timeout))
+        waker.send(b"\0")
+
+    before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    try:
+        waker.setblocking(False)
+        threading.Thread(target=wait_and_wake, daemon=True).start()
+        while not result:
+            wakened.recv(64)
+        return result[0]
+    finally:
+        signal.set_wakeup_fd(before)
+        wakened.close()
+        waker.close()
 
 
 class ForkAware:

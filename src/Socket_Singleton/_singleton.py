@@ -1,47 +1,47 @@
-"""The class. Read this file first: what a launch does, and how observers are called."""
+"""The class. Read this file first: what a launch does, and what an application can ask of it."""
 
 from __future__ import annotations
 
-import atexit
-import math
 import sys
 import time
 
-from . import _client, _platform
-from ._client import Answer, Endpoint
+from . import _client, _platform, _settings
+from ._client import Endpoint
 from ._errors import MultipleSingletonsError
-from ._wire import encode, encode_text
+from ._settings import ADDRESS, FOR_EVER, PORT, Settings
+from ._wire import Answer, Parcel, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from types import TracebackType
-    from typing import Any, Callable, Sequence, TypeVar
+    from typing import Any, Callable, NoReturn, Sequence, TypeVar
 
+    from typing_extensions import Concatenate, ParamSpec
+
+    from ._client import Outcome, Talk
     from ._delivery import Delivery
     from ._host import Host
+    from ._proof import Identity, LaunchSide
 
-    Observer = Callable[..., object]
-    Number = TypeVar("Number", int, float)
     Self = TypeVar("Self", bound="Socket_Singleton")
+    P = ParamSpec("P")
 
 # Seconds that the interpreter's exit waits for observers to take what the host
 # owns: nothing to a person, plenty for an observer that only queues.
 EXIT_TIME = 0.2
 
+_OTHER_INSTANCE = (
+    "Another instance is already bound & listening @ {} on port {} and only one may run at a time."
+)
 
-class _Count:
-    """An attribute that is a count: who sets it to anything else has the error, not the I/O thread."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, app: Socket_Singleton, owner: type) -> int:
-        count: int = app.__dict__[self._name]
-        return count
-
-    def __set__(self, app: Socket_Singleton, value: int | str) -> None:
-        app.__dict__[self._name] = _count(self._name, value)
+def _view(room: str, name: str, doc: str) -> Any:
+    """Return an attribute of the application that is one of what is in ``room``."""
+    return property(
+        lambda app: getattr(getattr(app, room), name),
+        lambda app, value: setattr(getattr(app, room), name, value),
+        doc=doc,
+    )
 
 
 class Socket_Singleton:
@@ -54,8 +54,8 @@ class Socket_Singleton:
     A launch that could be neither host nor delivered says why: on stderr with
     exit status 1, or as the text of the error. It has about 2 seconds for it.
 
-    In a ``multiprocessing`` worker that is importing the main module (spawn,
-    forkserver) the constructor does nothing: workers are not launches.
+    In a ``multiprocessing`` worker that is importing a module the constructor does
+    nothing: workers are not launches.
 
     Methods and properties may be used from any thread, from an observer and
     from a signal handler. The instance is a context manager that calls
@@ -76,15 +76,15 @@ class Socket_Singleton:
         strict (bool): how a second launch ends: ``True`` with ``SystemExit``,
             ``False`` with `MultipleSingletonsError`.
         release_threshold (int): the host gives up the port at this many
-            clients; the last of them is still delivered. 0: never.
-        max_clients (int): the arguments of later clients than this many are
+            launches; the last of them is still delivered. 0: never.
+        max_clients (int): the arguments of later launches than this many are
             ignored. 0: none are.
         verbose (bool): print a line beginning ``Socket_Singleton:`` to stdout
             when an observer raises, a client has the wrong secret or sends
             what is not a packet, or a host cannot be reached.
         secret (str | None): what clients must show before they are listened
             to; the same for the host and the launches. ``None`` or ``""``: no
-            secret.
+            secret. With a name it is the key of the proof, and is not sent.
         argv (Sequence[str] | None): what a second launch hands over. ``None``:
             its ``sys.argv[1:]``. At most 8 MiB in all.
         notify_empty (bool): call the observers, with ``()``, also for a launch
@@ -97,32 +97,59 @@ class Socket_Singleton:
             next one comes. ``None``: observers run on the observer thread.
         wait (float): seconds to wait for the port to come free before this is
             a second launch; ``float("inf")``: for ever.
+        name (str | None): whose instance this is: the application, for this user.
+            Address and port follow from it where they are left at their defaults.
+            Host and launch prove to each other that they are of this name and
+            user before an argument is sent; whoever else has the port is told apart.
+        answer (bool): a second launch waits for what the observers say, and ends
+            with it. For the host it changes nothing. Needs a name.
 
     Raises:
         SystemExit: this is not the host, and ``strict``: without a code when
-            the host took the launch, else with the reason as its message.
+            the host took the launch, with the status that it answered, or with the
+            reason as its message.
         MultipleSingletonsError: this is not the host, and not ``strict``.
         TypeError, ValueError: a parameter cannot be used. No socket was opened.
         OSError: the address cannot be bound, for another reason than that it
             is in use; it is not known (``socket.gaierror``); the system is out
-            of descriptors. Nothing stays open.
+            of descriptors; the key that goes with a name cannot be made or
+            read. Nothing stays open.
         RuntimeError: the system is out of threads. Nothing stays open.
 
     Attributes:
         address, port, timeout, client, strict, release_threshold, max_clients,
-        verbose, secret, argv, notify_empty, dispatch, wait: as given, numbers
-            as numbers. The host looks at ``release_threshold``,
-            ``max_clients``, ``verbose``, ``secret``, ``notify_empty`` and
-            ``dispatch`` as it runs; to set the others changes nothing.
+        verbose, secret, name, answer, argv, notify_empty, dispatch, wait: as given,
+            numbers as numbers, ``address`` and ``port`` as they follow from the name.
+            The host looks at ``release_threshold``, ``max_clients``, ``verbose``,
+            ``secret``, ``notify_empty`` and ``dispatch`` as it runs; each is
+            checked when it is set. To set the others changes nothing.
     """
 
-    release_threshold = _Count()
-    max_clients = _Count()
+    release_threshold: int = _view("_settings", "release_threshold", "The host ends at this many launches.")
+    max_clients: int = _view("_settings", "max_clients", "Later launches than this many are ignored.")
+    verbose: bool = _view("_settings", "verbose", "Whether to print what goes wrong.")
+    secret: str | None = _view("_settings", "secret", "What clients must show, from now on.")
+    notify_empty: bool = _view(
+        "_settings", "notify_empty", "Whether observers hear of launches without arguments."
+    )
+    dispatch: Callable[[Callable[[], object]], object] | None = _view(
+        "_settings", "dispatch", "What has observers run where they belong."
+    )
+
+    # For code that was written for 2.0.0.
+    _observers: dict[Any, Any] = _view("_watch", "registered", "Observer to its args and kwargs.")
+    _arguments: list[tuple[str, ...]] = _view(
+        "_inbox", "heard", "Launches that found no observer; a live list."
+    )
+
+    # Of who never became the host, or not yet.
+    _host: Host | None = None
+    _made_delivery: Delivery | None = None
 
     def __init__(
         self,
-        address: str = "127.0.0.1",
-        port: int | str = 1337,
+        address: str = ADDRESS,
+        port: int | str = PORT,
         timeout: float | str = 0,
         client: bool = True,
         strict: bool = True,
@@ -135,87 +162,171 @@ class Socket_Singleton:
         notify_empty: bool = False,
         dispatch: Callable[[Callable[[], object]], object] | None = None,
         wait: float | str = 0,
+        name: str | None = None,
+        answer: bool = False,
     ) -> None:
-        self.address = address
-        self.port = _port(port)
-        self.timeout = _seconds("timeout", timeout)
+        self.address = _settings.address_text(address)
+        self.port = _settings.port_number(port)
+        self.timeout = _settings.seconds("timeout", timeout)
         self.client = bool(client)
         self.strict = bool(strict)
-        self.release_threshold = release_threshold
-        self.max_clients = max_clients
-        self.verbose = bool(verbose)
-        self.secret = secret
-        self.argv = None if argv is None else _words(argv)
+        self._settings = Settings(release_threshold, max_clients, verbose, secret, notify_empty, dispatch)
+        self.name = name
+        self.answer = bool(answer)
+        self.argv = None if argv is None else _settings.words(argv)
         if self.argv is not None:
-            encode(self.argv, self._secret)  # raises now what would be raised too late
-        self.notify_empty = notify_empty
-        if not (dispatch is None or callable(dispatch)):
-            raise TypeError(f"dispatch must be callable, not {dispatch!r}")
-        self.dispatch = dispatch
-        self.wait = wait if wait == math.inf else _seconds("wait", wait)
+            encode(self.argv, self._settings.secret_bytes)  # raises now what would be raised too late
+        self.wait = _settings.seconds("wait", wait, for_ever=True)
+        if self.answer and name is None:
+            raise ValueError("answer needs a name: only a launch with a name can be answered")
+        if name is not None:
+            from . import _identity
 
-        # Observer to the args and kwargs that it is called with. No lock: a
-        # look-up runs an observer's own __hash__ and __eq__, which no lock may
-        # cover. Every access is one step on the dictionary; iteration, on a copy.
-        self._observers: dict[Observer, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-        # Launches that found no observer when they came to be delivered. One
-        # step each: appended by `_append_args`, taken by the observer thread.
-        self._arguments: list[tuple[str, ...]] = []
-        # Written by the I/O thread, read by anyone.
-        self._clients = 0
-        self._listening = False
-        # Both or neither; set before the host's threads start, and kept.
-        self._host: Host | None = None
-        self._delivery: Delivery | None = None
+            _identity.check_name(name)
+            self.address, self.port = _identity.place_unless_given(name, self.address, self.port)
+        if not _platform.is_worker_importing():
+            self._launch()
 
-        if not _platform.is_worker_importing_main():
-            endpoint = Endpoint(address, self.port)
-            self._serve(endpoint.claim(self.wait) or self._hand_over(endpoint))
+    def _launch(self) -> None:
+        """Be the host; or hand over, and end."""
+        identity = self._identify()
+        endpoint = Endpoint(self.address, self.port)
+        try:
+            if not endpoint.claim(self.wait):
+                outcome = self._hand_over(endpoint, identity)
+                if not outcome.claimed:
+                    self._end(outcome)
+            self._serve(endpoint, identity)
+        except BaseException:
+            # Whatever comes, be it out of a signal handler at any step: nothing is left.
+            self.release()
+            endpoint.drop_listener()
+            raise
 
-    def _hand_over(self, endpoint: Endpoint) -> socket.socket:
-        """End this launch, with its arguments at the host; or return the listener, if that went."""
-        argv = sys.argv[1:] if self.argv is None else self.argv
-        packet = encode(argv, self._secret) if self.client else None
+    def _identify(self) -> Identity | None:
+        if self.name is None:
+            return None
+        from ._identity import identify
+
+        return identify(self.name, self._settings.secret_bytes, make_key=True)
+
+    def _hand_over(self, endpoint: Endpoint, identity: Identity | None) -> Outcome:
+        """Hand the arguments to whoever has the port; or have the port, if it comes free."""
+        new_talk = None
+        if self.client:
+            _platform.let_come_to_front()
+            argv = sys.argv[1:] if self.argv is None else self.argv
+            new_talk = _talks(argv, identity, self._settings.secret_bytes, self.answer)
+        elif identity is not None:
+            new_talk = _questions(identity)
         deadline = time.monotonic() + _client.HAND_OVER_TIME
-        listener, answer, seen = _client.hand_over(endpoint, packet, deadline, self._say_missed)
-        if listener is not None:
-            return listener
-        if answer not in (Answer.OWNED, Answer.CLOSED, Answer.FOUND):
-            text = (
-                f"Socket_Singleton: {self.address} port {self.port} is in use, but no instance"
-                f" there confirmed that it has taken this launch ({seen})"
+        return _client.hand_over(endpoint, new_talk, deadline, FOR_EVER, self._say_missed)
+
+    def _end(self, outcome: Outcome) -> NoReturn:
+        """End this launch, which is not the host, with what was found."""
+        found, talk = outcome.found, outcome.talk
+        delivered = {Answer.OWNED: True, Answer.CLOSED: None, Answer.FOUND: None}.get(found, False)
+        text = _OTHER_INSTANCE.format(self.address, self.port)
+        code: str | int | None = None
+        answer: str | int | None = None
+        if found == Answer.LOST:
+            delivered = True
+            text = code = (
+                f"Socket_Singleton: {self._whom()} has taken this launch, but ended before it answered"
+                f" ({outcome.seen}); it may have been acted upon"
             )
-            delivered: bool | None = False
-            code: str | None = text
-        else:
-            text = (
-                f"Another instance is already bound & listening @ {self.address} on port {self.port}"
-                " and only one may run at a time."
+        elif delivered is False and found != Answer.ENOUGH:
+            text = code = (
+                f"Socket_Singleton: {self._whom()} is in use, but no instance there confirmed"
+                f" that it has taken this launch ({outcome.seen}){self._remedy(found)}"
             )
-            delivered = True if answer == Answer.OWNED else None
-            code = None
+        elif talk is not None and found == Answer.OWNED and self.answer:
+            from . import _answers
+
+            answer, failure = _answers.read(talk.answer)
+            text = failure or text
+            code = failure if failure else _answers.show(answer) if self.strict else None
         if self.strict:
             raise SystemExit(code)
-        raise MultipleSingletonsError(text, address=self.address, port=self.port, delivered=delivered)
+        raise MultipleSingletonsError(
+            text,
+            address=self.address,
+            port=self.port,
+            delivered=delivered,
+            pid=getattr(talk, "pid", None),
+            answer=answer,
+        )
 
-    def _serve(self, listener: socket.socket) -> None:
+    def _whom(self) -> str:
+        return _place(self.address, self.port, self.name)
+
+    def _remedy(self, found: str) -> str:
+        if found != Answer.FOREIGN:
+            return ""
+        return "; choose another port" if self.name else "; choose another port, or a name"
+
+    def _serve(self, endpoint: Endpoint, identity: Identity | None) -> None:
         """Be the host."""
-        try:
-            # Imported here because most launches are never a host.
-            from ._delivery import Delivery
-            from ._host import Host
+        # Imported here because most launches are never a host.
+        import atexit
 
-            self.port = listener.getsockname()[1]
-            self._delivery = Delivery(self)
-            self._host = Host(listener, self, self._delivery)
-        except BaseException:
-            listener.close()
-            raise
-        self._listening = True
-        self._host.start()
+        from ._host import Host
+
+        listener = endpoint.listener
+        assert listener is not None
+        self.port = listener.getsockname()[1]
+        new_talk = self._host_talks(identity)
+        self._host = Host(listener, self._settings, self._delivery, self.timeout, new_talk)
+        endpoint.listener = None
         atexit.register(self._end_with_interpreter)
-        if self.verbose or self._wants_launches():
+        self._host.start()
+        if not _platform.THREADS_START_LATE:
             self._delivery.wake()
+
+    def _host_talks(self, identity: Identity | None) -> Callable[[Any], Any]:
+        """Return what makes the host's side of a new connection."""
+        settings = self._settings
+        if identity is None or self.name is None:
+            from ._wire import Packet
+
+            return lambda _: Packet(settings.secret_bytes)
+        from ._identity import identify
+        from ._proof import HostSide
+
+        name, first, first_secret = self.name, identity, settings.secret_bytes
+
+        def new_talk(sock: Any) -> HostSide:
+            secret = settings.secret_bytes
+            known = first if secret == first_secret else identify(name, secret, make_key=True)
+            return HostSide(known, sock.getsockname())
+
+        return new_talk
+
+    @property
+    def _delivery(self) -> Delivery:
+        """The way from the host to the observers; made when somebody needs it, who may be no host."""
+        if self._made_delivery is None:
+            from ._delivery import Delivery
+
+            overridden = type(self)._append_args is not Socket_Singleton._append_args  # noqa: SLF001
+            self._made_delivery = Delivery(self._settings, self._append_args if overridden else None)
+        return self._made_delivery
+
+    @property
+    def _watch(self) -> Any:
+        return self._delivery.observers
+
+    @property
+    def _inbox(self) -> Any:
+        return self._delivery.inbox
+
+    @property
+    def _listening(self) -> bool:
+        return self._host is not None and self._host.holds_port
+
+    @property
+    def _clients(self) -> int:
+        return self._host.clients if self._host is not None else 0
 
     def __str__(self) -> str:
         return f"{type(self).__name__}(address={self.address!r}, port={self.port})"
@@ -227,7 +338,7 @@ class Socket_Singleton:
             f" verbose={self.verbose}, secret={'***' if self.secret else None},"
             f" observers={len(self._observers)}, clients={self._clients}, listening={self._listening},"
             f" argv={self.argv}, notify_empty={self.notify_empty}, dispatch={self.dispatch},"
-            f" wait={self.wait})"
+            f" wait={self.wait}, name={self.name!r}, answer={self.answer})"
         )
 
     def __enter__(self: Self) -> Self:
@@ -242,25 +353,14 @@ class Socket_Singleton:
         self.release()
 
     @property
-    def secret(self) -> str | None:
-        """What clients must show; a new one holds for those that connect from then on."""
-        return self._shown_secret
-
-    @secret.setter
-    def secret(self, secret: str | None) -> None:
-        self._secret = _encoded(secret)  # for the wire; read by the I/O thread
-        self._shown_secret = secret
-
-    @property
     def arguments(self) -> tuple[tuple[str, ...], ...]:
         """The launches that the host owns and no observer was given yet, oldest first.
 
-        They wait here for the first `trace`, and stay after `release`. At most
-        16 MiB wait; beyond it the oldest are dropped. A copy; one decoding of
-        all that waits for each look.
+        They wait here for the first `trace`, and stay after `release`. While nobody
+        observes, at most 16 MiB wait; beyond it the oldest are dropped. A copy; one
+        decoding of all that waits for each look.
         """
-        waiting = self._delivery.waiting() if self._delivery else ()
-        return (*self._arguments, *waiting)
+        return self._made_delivery.inbox.snapshot() if self._made_delivery is not None else ()
 
     @property
     def clients(self) -> int:
@@ -270,7 +370,9 @@ class Socket_Singleton:
         """
         return self._clients
 
-    def trace(self, observer: Observer, *args: Any, **kwargs: Any) -> None:
+    def trace(
+        self, observer: Callable[Concatenate[tuple[str, ...], P], object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
         """Call ``observer(arguments, *args, **kwargs)`` for every launch from now on.
 
         ``arguments`` is a tuple of ``str``: what ``sys.argv[1:]`` held in the
@@ -281,53 +383,78 @@ class Socket_Singleton:
         thread of their own: one launch at a time in order of arrival, each
         through all observers in order of registration. Neither the host nor
         second launches wait for them. What one raises, ``SystemExit`` too, ends
-        that call alone (a line, if ``verbose``). They may call anything here,
+        that call alone, and is logged (logger ``Socket_Singleton``, level ERROR; a
+        line on stdout as well, if ``verbose``). They may call anything here,
         `release` included.
+
+        To a launch that asked (``answer=True``, `ask`) the first observer answers that
+        does not return ``None``, by what it returns or raises: a ``str`` is printed,
+        an ``int`` from 0 to 255 is the exit status, a future (anything with
+        ``add_done_callback``) is waited for.
 
         To trace an observer again changes its ``args`` and ``kwargs``.
 
         Raises:
-            TypeError: ``observer`` cannot be called, or has no hash.
+            TypeError: ``observer`` cannot be called, has no hash, or is a coroutine function.
         """
-        if not callable(observer):
-            raise TypeError(f"observer must be callable, not {observer!r}")
-        self._observers[observer] = (args, kwargs)
-        if self._delivery is not None:
+        from ._observers import check
+
+        check(observer)
+        self._delivery.observers.add(observer, args, kwargs)
+        if self._host is not None:
             self._delivery.wake()
 
-    def untrace(self, observer: Observer) -> None:
+    def untrace(self, observer: Callable[..., object]) -> None:
         """End `trace` for ``observer``; do nothing if it is not registered.
 
         A call of it that has begun on another thread goes on.
         """
-        self._observers.pop(observer, None)
+        self._delivery.observers.remove(observer)
 
     def release(self) -> None:
         """Give up the port; done when it returns: anyone can bind it at once.
 
         Launches under way that the host does not own yet claim the port
-        themselves. Observers are forgotten: none is called any more, though a
-        call that has begun goes on. What they were not given stays in
-        `arguments`. To release again does nothing.
+        themselves. Those that wait for an answer get it if it is there already; else
+        they are told that none will come. Only the one whose observer calls this
+        is answered by what that then returns. Observers are forgotten: none is called
+        any more, though a call that has begun goes on. What they were not given stays
+        in `arguments`. To release again does nothing.
 
         Raises:
             RuntimeError: the host's thread did not end within 10 seconds.
         """
-        if self._host is not None:
-            self._host.close()
-        if self._delivery is not None:
-            self._delivery.stop()
-        self._observers = {}
-        atexit.unregister(self._end_with_interpreter)
+        host, delivery = self._host, self._made_delivery
+        if host is not None and delivery is not None:
+            import atexit
+
+            host.close(delivery.current_reply())
+            atexit.unregister(self._end_with_interpreter)
+        if delivery is not None:
+            delivery.stop()
+            delivery.observers.forget()
 
     def close(self) -> None:
         """Do as `release`; the name is that of version 1.0.0."""
         self.release()
 
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the port is given up: by `release`, ``timeout`` or ``release_threshold``.
+
+        Ctrl-C ends the wait, in the main thread.
+
+        Args:
+            timeout: seconds to wait at most; None: for ever.
+
+        Returns:
+            bool: False if the time was over first.
+        """
+        limit = -1.0 if timeout is None else float(_settings.seconds("timeout", timeout, for_ever=True))
+        return self._host is None or _platform.wait_for(self._host.given_up.wait, limit)
+
     def _end_with_interpreter(self) -> None:
         """At exit: free the port, let observers have what is owned if they are quick, release."""
         assert self._host is not None
-        assert self._delivery is not None
         self._host.close()
         self._delivery.drain(EXIT_TIME)
         self.release()
@@ -335,10 +462,12 @@ class Socket_Singleton:
     @staticmethod
     def send(
         argv: Sequence[str],
-        address: str = "127.0.0.1",
-        port: int | str = 1337,
+        address: str = ADDRESS,
+        port: int | str = PORT,
         secret: str | None = None,
         timeout: float | str = 2.0,
+        *,
+        name: str | None = None,
     ) -> None:
         """Hand ``argv`` to the running host, as a launch would; return when the host owns it.
 
@@ -347,7 +476,8 @@ class Socket_Singleton:
 
         Args:
             argv (Sequence[str]): what the host's observers are called with.
-            address (str), port (int), secret (str | None): those of the host.
+            address (str), port (int), secret (str | None), name (str | None):
+                those of the host.
             timeout (float): seconds for everything.
 
         Raises:
@@ -355,151 +485,186 @@ class Socket_Singleton:
                 2 seconds to say so; within less this is a ``TimeoutError``.
             TimeoutError: no answer in time. The host may still come to own it.
             ConnectionError: somebody answered, but did not confirm: another
-                program; a host that ignored it, for its secret or for
-                ``max_clients``; or a host of version 2.0.0, which cannot
-                confirm, though it has taken what it could read.
+                program, or another application; a host that takes no more
+                (``max_clients``), or has another secret; or a host of version
+                2.0.0, which cannot confirm, though it has taken what it could read.
             TypeError, ValueError: an argument cannot be used.
-            OSError: the address is not known.
+            OSError: the address is not known; the key that goes with a name cannot be read.
         """
-        packet = encode(_words(argv), _encoded(secret))
-        deadline = time.monotonic() + _seconds("timeout", timeout)
-        _client.send(Endpoint(address, _port(port)), packet, deadline)
+        words = _settings.words(argv)
+        found = _Place(address, port, secret, name)
+        deadline = time.monotonic() + _settings.seconds("timeout", timeout)
+        _client.send(found.endpoint, found.talks(words, False), deadline)
 
     @staticmethod
-    def is_running(address: str = "127.0.0.1", port: int | str = 1337) -> bool:
+    def ask(
+        argv: Sequence[str],
+        *,
+        name: str,
+        secret: str | None = None,
+        timeout: float | str | None = None,
+        address: str = ADDRESS,
+        port: int | str = PORT,
+    ) -> str | int | None:
+        """Hand ``argv`` to the running host, and return what its observers answer.
+
+        From any program and any thread. The hand-over has 2 seconds; the answer
+        may take as long as it does.
+
+        Args:
+            argv (Sequence[str]): what the host's observers are called with.
+            name (str), secret (str | None), address (str), port (int): those of the host.
+            timeout (float | None): seconds for everything; None: no limit.
+
+        Returns:
+            str | int | None: what the first observer returned that did not return None.
+
+        Raises:
+            RuntimeError: the observer raised; the text is the error's.
+            ConnectionRefusedError: the application does not run.
+            TimeoutError: no answer in time. The host may still act upon it.
+            ConnectionError: somebody else is there; or the host ended before it
+                answered, and may have acted upon it: the text says so.
+            TypeError, ValueError, OSError: as `send`.
+        """
+        from . import _answers
+
+        words = _settings.words(argv)
+        found = _Place(address, port, secret, _required(name))
+        now = time.monotonic()
+        patience = FOR_EVER if timeout is None else now + _settings.seconds("timeout", timeout, for_ever=True)
+        deadline = min(now + _client.HAND_OVER_TIME, patience)
+        talk = _client.send(found.endpoint, found.talks(words, True), deadline, patience)
+        value, failure = _answers.read(talk.answer)
+        if failure:
+            raise RuntimeError(failure)
+        return value
+
+    @staticmethod
+    def is_running(
+        address: str = ADDRESS, port: int | str = PORT, *, name: str | None = None, secret: str | None = None
+    ) -> bool:
         """Return whether somebody listens there; a host does not count it as a client.
 
+        With ``name``: whether that application of this user runs, and has proved it.
         It takes 2 seconds at most, 3 on Windows. A host of version 2.0.0 does count it.
 
         Raises:
             TimeoutError: somebody seems to listen, but accepts no connection.
-            OSError: the address is not known.
+            OSError: the address is not known; the key that goes with a name cannot be read.
         """
-        endpoint = Endpoint(address, _port(port))
-        answer, seen = endpoint.ask(None, time.monotonic() + _platform.LOOK_TIME)
-        if answer == Answer.UNREACHED:
-            raise TimeoutError(f"{address} port {endpoint.port}: {seen}")
-        return answer == Answer.FOUND
+        if name is not None:
+            return Socket_Singleton.pid_of(name, secret=secret, address=address, port=port) is not None
+        found = _Place(address, port, secret, None)
+        return _look(found, None) == Answer.FOUND
 
-    def _wants_launches(self) -> bool:
-        return bool(self._observers) or self._is_overridden()
+    @staticmethod
+    def pid_of(
+        name: str, *, secret: str | None = None, address: str = ADDRESS, port: int | str = PORT
+    ) -> int | None:
+        """Return the process id of the running instance, which has proved itself; None if there is none.
 
-    def _is_overridden(self) -> bool:
-        return type(self)._append_args is not Socket_Singleton._append_args
+        Raises:
+            TimeoutError: somebody seems to listen there, but accepts no connection.
+            OSError: the key of this user cannot be read.
+        """
+        found = _Place(address, port, secret, _required(name))
+        identity = found.identity()
+        if identity is None:
+            return None
+        asked: list[LaunchSide] = []
 
-    def _append_args(self, args: tuple[str, ...]) -> None:
+        def question() -> LaunchSide:
+            asked.append(_questions(identity)())
+            return asked[-1]
+
+        return asked[-1].pid if _look(found, question) == Answer.FOUND else None
+
+    def _append_args(self, args: tuple[str, ...]) -> object:
         """Notify the observers of one launch, in the calling thread, before it returns.
 
         With no observer registered the launch waits in `arguments`. Subclasses
         may override this: every launch then passes through here, on the
-        observer thread or where ``dispatch`` takes it.
+        observer thread or where ``dispatch`` takes it. What it returns is the answer
+        to a launch that asked.
         """
-        if not self._notify(args, lambda: True):
-            self._arguments.append(args)
-
-    def _deliver(self, args: tuple[str, ...], begin: Callable[[], bool], again: bool) -> bool:
-        """On the observer thread: deliver one launch, and return whether it went.
-
-        Args:
-            begin: called before any code of the caller's, says whether to go on.
-            again: it has passed `_append_args` before, and found no observer.
-        """
-        if again or not self._is_overridden():
-            return self._notify(args, begin)
-        if not begin():
-            return False
-        try:
-            self._append_args(args)
-        except BaseException as error:
-            self._say_raised("Observer", self._append_args, error)
-        return True
-
-    def _append(self, args: tuple[str, ...], again: bool) -> None:
-        """Where ``dispatch`` has it run: deliver one launch."""
-        if again:
-            Socket_Singleton._append_args(self, args)
-        else:
-            self._append_args(args)
-
-    def _notify(self, args: tuple[str, ...], begin: Callable[[], bool]) -> bool:
-        """Call the observers; return whether there was one."""
-        observers, begun = self._observers, False
-        for observer in observers.copy():
-            try:
-                # Asked one by one: the one before may have untraced it, or released.
-                registration = observers.get(observer)
-                if registration is None or (begun and observers is not self._observers):
-                    continue
-                # What has begun is taken, so the first call is made whatever comes now.
-                begun = begun or begin()
-                if begun:
-                    observer(args, *registration[0], **registration[1])
-            except BaseException as error:
-                self._say_raised("Observer", observer, error)
-        return begun
-
-    def _say_raised(self, role: str, culprit: object, error: BaseException) -> None:
-        try:
-            name = getattr(culprit, "__name__", culprit)
-            self._say(f"{role} {name} raised exception: {type(error).__name__}: {error}")
-        except BaseException:  # the culprit's or the error's own, as text
-            self._say(f"{role} of {type(culprit)} raised exception: {type(error).__name__}")
+        return self._delivery.notify(args)
 
     def _say_missed(self, seen: str) -> None:
-        self._say(f"Failed to connect to existing instance on {self.address}:{self.port} ({seen})")
-
-    def _say(self, line: str) -> None:
-        if self.verbose:
-            try:
-                print(f"Socket_Singleton: {line}", flush=True)
-            except BaseException:
-                pass  # stdout is the application's: closed, full, or an object of its own
+        self._settings.say(f"Failed to connect to existing instance on {self.address}:{self.port} ({seen})")
 
 
-def _words(argv: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(argv, (str, bytes)) or not hasattr(argv, "__iter__"):
-        raise TypeError(f"argv must be a sequence of str, not {argv!r}")
-    return tuple(argv)
+class _Place:
+    """Where somebody who is no launch looks for a host."""
+
+    def __init__(self, address: object, port: int | str, secret: object, name: str | None) -> None:
+        self.name = name
+        self.secret = _settings.encode_secret(_settings.secret_text(secret))
+        text, number = _settings.address_text(address), _settings.port_number(port)
+        if name is not None:
+            from . import _identity
+
+            _identity.check_name(name)
+            text, number = _identity.place_unless_given(name, text, number)
+        self.endpoint = Endpoint(text, number)
+        self.endpoint.whom = _place(text, number, name)
+
+    def identity(self) -> Identity | None:
+        """Return who is looked for; None without a name, or where no host of this user can ever have been."""
+        if self.name is None:
+            return None
+        from ._identity import identify
+
+        try:
+            return identify(self.name, self.secret, make_key=False)
+        except FileNotFoundError:
+            return None
+
+    def talks(self, argv: Sequence[str], asks: bool) -> Callable[[], Talk]:
+        """Return what makes the launch's side of a connection.
+
+        Raises:
+            ConnectionRefusedError: no host with this name and the key of this user can be there.
+        """
+        identity = self.identity()
+        if identity is None and self.name is not None:
+            raise ConnectionRefusedError(f"nobody listens at {self.endpoint.whom}: this user has no key yet")
+        return _talks(argv, identity, self.secret, asks)
 
 
-def _encoded(secret: str | None) -> bytes | None:
-    return encode_text("secret", secret) if secret not in (None, "") else None
+def _place(address: str, port: int, name: str | None) -> str:
+    return f"{address} port {port}" + (f" ({name})" if name else "")
 
 
-def _number(kind: Callable[[Any], Number], name: str, value: object, what: str) -> Number:
-    """Return ``value`` as ``kind`` reads it; NaN is an error, and so is a fraction that gets lost."""
-    wrong: type[Exception] = ValueError
-    try:
-        number = kind(value)
-        if number == number and (not isinstance(value, float) or number == value):
-            return number
-    except (TypeError, ValueError, OverflowError) as error:
-        wrong = TypeError if isinstance(error, TypeError) else ValueError
-    raise wrong(f"{name} must be {what}, not {value!r}")
+def _required(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {type(name).__name__}")
+    return name
 
 
-def _whole(name: str, value: int | str) -> int:
-    return _number(int, name, value, "a whole number")
+def _look(found: _Place, question: Callable[[], Talk] | None) -> str:
+    deadline = time.monotonic() + _platform.LOOK_TIME
+    answer, seen = _client.look(found.endpoint, question, deadline)
+    if answer == Answer.UNREACHED:
+        raise TimeoutError(f"{found.endpoint.whom}: {seen}")
+    return answer
 
 
-def _port(value: int | str) -> int:
-    port = _whole("port", value)
-    if not 0 <= port <= 65535:
-        raise ValueError("port must be between 0 and 65535 (inclusive)")
-    return port
+def _talks(
+    argv: Sequence[str], identity: Identity | None, secret: bytes | None, asks: bool
+) -> Callable[[], Talk]:
+    """Return what makes the launch's side of a connection that hands ``argv`` over."""
+    if identity is None:
+        packet = encode(argv, secret)
+        return lambda: Parcel(packet)
+    from ._proof import LaunchSide
+
+    words = encode(argv)
+    return lambda: LaunchSide(identity, words, asks)
 
 
-def _count(name: str, value: int | str) -> int:
-    count = _whole(name, value)
-    if count < 0:
-        raise ValueError(f"{name} must be greater than or equal to 0")
-    return count
+def _questions(identity: Identity) -> Callable[[], LaunchSide]:
+    """Return what makes the launch's side of a connection that only finds out who is there."""
+    from ._proof import LaunchSide
 
-
-def _seconds(name: str, value: float | str) -> float:
-    """Return ``value`` as seconds: an int where it is whole, which is how 2.0.0 shows it."""
-    seconds = _number(float, name, value, "a number of seconds")
-    if not 0 <= seconds < math.inf:
-        also = "" if seconds < 0 else " and finite"
-        raise ValueError(f"{name} must be greater than or equal to 0{also}")
-    return int(seconds) if seconds.is_integer() else seconds
+    return lambda: LaunchSide(identity, None)

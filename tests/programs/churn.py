@@ -15,8 +15,9 @@ import os
 import select
 import signal
 import sys
-import threading
 import time
+
+import inside
 
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
@@ -57,14 +58,16 @@ def launch(number, report):
         time.sleep(0.002)
     if HOW == "kill":
         # From here on nothing more becomes owned, and under the lock nothing is begun.
-        app._delivery.put = lambda _: threading.Event().wait(30)
-        with app._delivery._lock:
+        inside.own_no_more(app)
+        with inside.inbox_lock(app):
             for args in app.arguments:
                 say(report, "left", args[0])
             os.kill(os.getpid(), signal.SIGKILL)
     fcntl.lockf(witness, fcntl.LOCK_UN)
     app.release()
-    app._delivery._thread and app._delivery._thread.join()
+    thread = inside.observer_thread(app)
+    if thread is not None:
+        thread.join()
     for args in app.arguments:
         say(report, "got", args[0])
 

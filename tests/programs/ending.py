@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 
-from Socket_Singleton import Socket_Singleton, _singleton
+import inside
+
+from Socket_Singleton import Socket_Singleton
 
 PORT, HOW = int(sys.argv[1]), sys.argv[2]
 entered = threading.Event()
@@ -51,7 +53,8 @@ elif HOW == "slow-observer":
 elif HOW == "owned":
     # Owned before the end, and no observer until it has begun: later exit
     # handlers run first. The patience is for the test's sake; loaded machines.
-    _singleton.EXIT_TIME = 30
+    limits = inside.limits(EXIT_TIME=30)
+    limits.__enter__()
     sys.stdin.readline()
     atexit.register(app.trace, lambda args: (time.sleep(0.05), quick(args)))
 elif HOW == "printing":

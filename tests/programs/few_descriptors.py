@@ -12,24 +12,13 @@ import socket
 import sys
 import threading
 
+from descriptors import descriptors
 from saying import say
 
 from Socket_Singleton import Socket_Singleton
 
 LIMIT = 64
 PORT = int(sys.argv.pop(1))
-
-
-def opened():
-    """Return the open descriptors. Not from /proc, which takes one."""
-    found = []
-    for number in range(LIMIT):
-        try:
-            os.fstat(number)
-        except OSError:
-            continue
-        found.append(number)
-    return found
 
 
 def construct(free):
@@ -42,13 +31,13 @@ def construct(free):
         pass
     for _ in range(free):
         os.close(fillers.pop())
-    before = opened()
+    before = descriptors()
     try:
         return Socket_Singleton(port=PORT, strict=False)
     except Exception as error:
         # Looked at while the traceback lives: nothing may be left to the
         # garbage collector.
-        left = sorted(set(opened()) - set(before))
+        left = sorted(descriptors() - before)
         assert not left, f"{free} free: {error!r} left {len(left)} open"
         assert threading.active_count() == 1, f"{free} free: {error!r} left a thread"
         return error

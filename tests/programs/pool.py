@@ -6,6 +6,7 @@ pool.py PORT METHOD
 import multiprocessing
 import sys
 
+import inside
 from saying import say
 
 from Socket_Singleton import Socket_Singleton
@@ -15,7 +16,7 @@ app = Socket_Singleton(port=sys.argv[1])
 
 def square(number):
     # In a spawned worker `app` is the worker's own, made while it imported this.
-    return number * number, app.clients, app._host is not None
+    return number * number, app.clients, not inside.is_inert(app)
 
 
 def main():

@@ -2,10 +2,12 @@
 
 import sys
 
+import inside
+
 from Socket_Singleton import Socket_Singleton
 
 app = Socket_Singleton(port=sys.argv[1])
-app._host._listener.listen(0)
+inside.listen_with_backlog(app, 0)
 app.trace(lambda args: print("got", *args))
 print("ready")
 sys.stdin.readline()

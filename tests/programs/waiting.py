@@ -11,10 +11,11 @@ releases.
 import gc
 import os
 import signal
-import socket
 import sys
 import threading
 
+import inside
+from descriptors import descriptors
 from saying import say
 
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
@@ -22,24 +23,20 @@ from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 PORT, SECONDS = int(sys.argv[1]), float(sys.argv[2])
 
 
-def count_open():
-    return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+told = []
 
 
-def watched_bind(sock, name):
-    try:
-        bind(sock, name)
-    except OSError:
-        socket.socket.bind = bind
+def tell(error):
+    if error is not None and not told:
+        told.append(error)
         say("waiting")
-        raise
 
 
-bind = socket.socket.bind
-socket.socket.bind = watched_bind
+claims = inside.claims_of_launches(tell)
+claims.__enter__()
 # A shell's background jobs begin with Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-before, interrupted = count_open(), False
+before, interrupted = descriptors(), False
 try:
     app = Socket_Singleton(port=PORT, strict=False, wait=SECONDS, argv=[str(os.getpid())])
 except MultipleSingletonsError as error:
@@ -56,4 +53,4 @@ else:
 # Not while the exception is handled: its traceback holds what a step was interrupted with.
 if interrupted:
     gc.collect()
-    say("interrupted", count_open() - before, threading.active_count() - 1)
+    say("interrupted", len(descriptors() - before), threading.active_count() - 1)

@@ -35,7 +35,6 @@ Socket_Singleton.send(["x"], port=None)  # type: ignore[arg-type]
 Socket_Singleton.send(["x"], secret=b"s")  # type: ignore[arg-type]
 Socket_Singleton.send(["x"]).nothing  # type: ignore[attr-defined]
 Socket_Singleton.is_running(5)  # type: ignore[arg-type]
-Socket_Singleton.is_running(secret="s")  # type: ignore[call-arg]
 Socket_Singleton.is_running(port=None)  # type: ignore[arg-type]
 
 app = Socket_Singleton()

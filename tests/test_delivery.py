@@ -1,4 +1,4 @@
-"""`dispatch`: observers run where the application wants them, and no launch is lost on the way there."""
+"""Delivery: the observer thread; and `dispatch`, which takes observers elsewhere."""
 
 from __future__ import annotations
 
@@ -6,36 +6,252 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-import io
 import queue
 import threading
 import time
 from unittest import mock
 
-from Socket_Singleton import Socket_Singleton, _delivery
-from Socket_Singleton._wire import ACK
+from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, Collector, wait_until
-from .test_argv import ParameterTestCase
+from .support import (
+    ACK,
+    PATIENCE,
+    Collector,
+    Printed,
+    Shelf,
+    SingletonTestCase,
+    inside,
+    wait_until,
+)
 
 
-class Shelf:
-    """A dispatch that keeps what it is given, until the test runs it."""
+class TestDelivery(SingletonTestCase):
+    # -- the thread --
 
-    def __init__(self) -> None:
-        self.calls = []
+    def test_observers_run_on_one_thread_that_is_not_the_callers(self):
+        app, threads = self.singleton(), []
+        app.trace(lambda args: threads.append(threading.current_thread()))
+        for word in "abc":
+            self.second_launch(word)
+        wait_until(lambda: len(threads) >= 3, "three calls")
+        self.assertEqual(len(set(threads)), 1)
+        self.assertIsNot(threads[0], threading.current_thread())
+        self.assertTrue(threads[0].daemon)
 
-    def __call__(self, call) -> None:
-        self.calls.append(call)
+    def test_one_observer_thread_though_two_were_started(self):
+        app, observer = self.observed()
+        self.second_launch("x")
+        observer.wait_for(("x",))
+        another = threading.Thread(target=inside.run_as_observer_thread(app))
+        another.start()
+        another.join(PATIENCE)
+        self.assertFalse(another.is_alive())
+        self.second_launch("y")
+        observer.wait_for(("x",), ("y",))
 
-    def wait_for(self, count: int) -> None:
-        wait_until(lambda: len(self.calls) >= count, f"{count} calls of dispatch")
-        if len(self.calls) != count:
-            raise AssertionError(f"dispatch was called {len(self.calls)} times, not {count}")
+    def test_start_of_the_observer_thread_is_interrupted(self):
+        """By a signal handler that raises: the next one who needs the thread starts it."""
+        app, observer = self.singleton(), Collector()
+        app._append_args(("x",))  # it waits
+        interrupted = mock.patch.object(threading.Thread, "start", side_effect=KeyboardInterrupt)
+        with interrupted, self.assertRaises(KeyboardInterrupt):
+            app.trace(observer)
+        self.second_launch("y")
+        observer.wait_for(("x",), ("y",))
 
-    def run(self) -> None:
-        while self.calls:
-            self.calls.pop(0)()
+    def test_no_thread_for_the_observers_at_first(self):
+        """The host serves; and what waits is delivered when there is a thread again."""
+        app, observer = self.singleton(), Collector()
+        with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            app.trace(observer)
+            self.assertEqual(self.exchange(b"first\0"), ACK)
+            self.assertEqual(app.arguments, (("first",),))
+        self.assertEqual(self.exchange(b"second\0"), ACK)
+        observer.wait_for(("first",), ("second",))
+
+    def test_release_from_a_signal_handler_that_interrupted_trace(self):
+        app, begun, go_on = self.singleton(), threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def observer(_):
+            begun.set()
+            go_on.wait(PATIENCE)
+
+        app.trace(observer)
+        Socket_Singleton.send(["word"], port=self.port)
+        begun.wait(PATIENCE)  # so the observer thread takes no news
+        is_told = inside.interrupt_news(app, app.release)
+        app.trace(len)
+        self.assertTrue(is_told())
+        self.assert_free()
+
+    def test_launches_do_not_wait_for_a_slow_observer(self):
+        app, observer = self.singleton(), Collector()
+        entered, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def slow(args):
+            entered.set()
+            go_on.wait(PATIENCE)
+            observer(args)
+
+        app.trace(slow)
+        words = [f"launch {number}" for number in range(20)]
+        self.assertIs(self.second_launch(words[0]).delivered, True)
+        self.assertTrue(entered.wait(PATIENCE))
+        # It goes on after they are owned, so none of them can have waited for it.
+        for word in words[1:]:
+            self.assertIs(self.second_launch(word).delivered, True)
+        self.assertEqual(app.arguments, tuple((word,) for word in words[1:]))
+        go_on.set()
+        observer.wait_for(*[(word,) for word in words])
+
+    # -- what comes in between --
+
+    def test_no_observer_has_a_launch_before_that_was_told(self):
+        """Else a host killed in between has delivered what then goes to the next host."""
+        called, early = threading.Event(), []
+
+        def before_the_answer():
+            inside.wake_observer_thread(app)
+            early.append(called.wait(0.2))  # the fault itself: it has time enough
+
+        app = self.singleton()
+        app.trace(lambda args: called.set())
+        with inside.answers_of_hosts(before_the_answer):
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertTrue(called.wait(PATIENCE))
+        self.assertEqual(early, [False])
+
+    def test_launches_are_delivered_though_there_is_always_more_to_do(self):
+        app, observer = self.observed()
+        with inside.always_more_to_do(app):
+            self.assertEqual(self.exchange(b"word\0"), ACK)  # so it has looked, and is busy from now on
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            observer.wait_for(("word",), ("word",))
+
+    def test_release_comes_between_a_launch_and_its_observer(self):
+        """Whatever the observer thread was about to do: none is called, and nothing is lost."""
+        self.check_release_in_between(Socket_Singleton, Collector())
+
+    def test_release_comes_between_a_launch_and_an_override(self):
+        observer = Collector()
+
+        class Override(Socket_Singleton):
+            def _append_args(self, args):
+                observer(args)
+
+        self.check_release_in_between(Override, observer)
+
+    def check_release_in_between(self, kind, observer):
+        about_to, go_on, done = threading.Event(), threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def stop():
+            about_to.set()
+            go_on.wait(PATIENCE)
+
+        app = kind(port=self.port)
+        self.addCleanup(app.release)
+        inside.before_each_delivery(app, stop, after=lambda went: done.set())
+        app.trace(observer)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertTrue(about_to.wait(PATIENCE))
+        app.release()
+        app.trace(observer)  # not even one that comes now
+        self.assertEqual(app.arguments, (("word",),))
+        go_on.set()
+        self.assertTrue(done.wait(PATIENCE))
+        self.assertEqual(observer.calls, [])
+        self.assertEqual(app.arguments, (("word",),))
+
+    def test_release_comes_between_the_taking_of_a_launch_and_its_first_call(self):
+        """It is no longer in the row, so it must reach the observer, or it is nowhere."""
+        app, first, second = self.singleton(), Collector(), Collector()
+        inside.after_each_begin(app, app.release)
+        app.trace(first)
+        app.trace(second)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        first.wait_for(("word",))
+        self.join(inside.observer_thread(app))
+        self.assertEqual((second.calls, app.arguments), ([], ()))
+
+    def test_untrace_comes_between_a_look_and_the_launch(self):
+        """The observer thread saw that somebody wants launches; when it gets to them, nobody does."""
+        app, observer, delivered = self.singleton(), Collector(), []
+        inside.somebody_seems_to_want_launches(app)
+        inside.before_each_delivery(app, lambda: None, after=delivered.append)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        wait_until(lambda: delivered, "it was tried")
+        self.assertEqual(app.arguments, (("word",),))
+        app.trace(observer)
+        observer.wait_for(("word",))
+        wait_until(lambda: len(delivered) == 2, "it was tried again, once")
+        self.assertEqual(delivered, [False, True])
+
+    def test_no_observer_is_called_after_release(self):
+        self.check_release_during_a_call(traced_again=False)
+
+    def test_no_observer_is_called_after_release_if_traced_only_then(self):
+        self.check_release_during_a_call(traced_again=True)
+
+    def check_release_during_a_call(self, traced_again: bool) -> None:
+        app, entered, go_on = self.singleton(), threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        late = Collector()
+
+        def first(args):
+            entered.set()
+            go_on.wait(PATIENCE)
+
+        app.trace(first)
+        app.trace(late)
+        self.second_launch("under way")
+        self.assertTrue(entered.wait(PATIENCE))
+        self.second_launch("waiting")
+        app.release()
+        if traced_again:
+            app.trace(late)
+        go_on.set()
+        self.join(inside.observer_thread(app))
+        self.assertEqual(late.calls, [])
+        self.assertEqual(app.arguments, (("waiting",),))
+
+    # -- verbose lines --
+
+    def test_lines_of_verbose_hosts_do_not_hold_up_the_port(self):
+        """stdout may be a pipe that nobody reads; and a peer can cause any number of lines."""
+        blocked, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        class Clogged:
+            def write(self, text):
+                blocked.set()
+                go_on.wait(PATIENCE)
+
+            def flush(self):
+                pass
+
+        with contextlib.redirect_stdout(Clogged()):
+            app = self.singleton(verbose=True, secret="right")
+            for _ in range(50):
+                self.assertEqual(self.exchange(b"wrong\0"), b"")
+            self.assertTrue(blocked.wait(PATIENCE))
+            self.assertEqual(self.exchange(b"right\0x\0"), ACK)
+            go_on.set()
+            wait_until(lambda: not inside.waiting_lines(app), "the lines are printed")
+
+    def test_lines_do_not_hold_up_launches(self):
+        """A peer can cause lines without end; each launch waits for one at most."""
+        app, left = self.singleton(verbose=True), []
+        app.trace(lambda args: left.append(len(inside.waiting_lines(app))))
+        with Printed():
+            with inside.inbox_lock(app):
+                inside.waiting_lines(app).extend(["line"] * 100)
+                self.assertEqual(self.exchange(b"word\0"), ACK)
+                wait_until(lambda: inside.all_handed_out(app), "it may be delivered")
+            wait_until(lambda: left, "the launch reaches the observer")
+        self.assertGreater(left[0], 90)
 
 
 class Refusing:
@@ -56,7 +272,9 @@ class Refusing:
         wait_until(lambda: self.refused, "dispatch has raised")
 
 
-class TestDispatch(ParameterTestCase):
+class TestDispatch(SingletonTestCase):
+    """Observers run where the application wants them, and no launch is lost on the way there."""
+
     def setUp(self) -> None:
         super().setUp()
         self.observer = Collector()
@@ -69,18 +287,13 @@ class TestDispatch(ParameterTestCase):
     def send(self, *argv: str) -> None:
         Socket_Singleton.send(argv, port=self.port, timeout=PATIENCE)
 
-    @contextlib.contextmanager
-    def lines(self):
-        """What is printed meanwhile; the host's lines among it."""
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            yield printed
-
-    def wait_for_line(self, printed: io.StringIO, line: str) -> None:
-        wait_until(lambda: line in printed.getvalue().splitlines(), f"the line {line!r}")
-
     def wait_for_arguments(self, app, *expected) -> None:
         wait_until(lambda: app.arguments == expected, f"{expected} are in `arguments`")
+
+    def join_observer_thread(self, app) -> None:
+        thread = inside.observer_thread(app)
+        if thread is not None:
+            self.join(thread)
 
     # -- real loops --
 
@@ -113,10 +326,9 @@ class TestDispatch(ParameterTestCase):
         loop = asyncio.new_event_loop()
         app = self.host(loop.call_soon_threadsafe, verbose=True)
         loop.close()
-        with self.lines() as printed:
+        with Printed() as printed:
             self.send("kept")
-            self.wait_for_line(
-                printed,
+            printed.wait_for(
                 "Socket_Singleton: Dispatch call_soon_threadsafe raised exception:"
                 " RuntimeError: Event loop is closed",
             )
@@ -171,11 +383,9 @@ class TestDispatch(ParameterTestCase):
         self.send("done")
         self.observer.wait_for(("done",))
         executor.shutdown()
-        with self.lines() as printed:
+        with Printed() as printed:
             self.send("kept")
-            wait_until(
-                lambda: "Dispatch submit raised exception: RuntimeError" in printed.getvalue(), "a line"
-            )
+            printed.wait_for("Dispatch submit raised exception: RuntimeError")
             self.wait_for_arguments(app, ("kept",))
         self.observer.wait_for(("done",))
 
@@ -275,12 +485,10 @@ class TestDispatch(ParameterTestCase):
         app.trace(self.observer)
         self.send("word")
         shelf.wait_for(1)
-        with self.lines() as printed:
+        with Printed() as printed:
             shelf.run()
         self.assertEqual(self.observer.calls, [("word",)])
-        self.assertEqual(
-            printed.getvalue(), "Socket_Singleton: Observer faulty raised exception: SystemExit: no\n"
-        )
+        self.assertEqual(printed.out, "Socket_Singleton: Observer faulty raised exception: SystemExit: no\n")
 
     def test_subclass_of_2_0_0_is_called_where_dispatch_takes_it(self):
         shelf, calls = Shelf(), []
@@ -296,17 +504,18 @@ class TestDispatch(ParameterTestCase):
         shelf.run()
         self.assertEqual(calls, [(("word",), threading.current_thread())])
 
-    def test_may_be_set_while_the_host_runs(self):
-        app, shelf = self.host(None), Shelf()
-        self.send("undispatched")
-        self.observer.wait_for(("undispatched",))
-        app.dispatch = shelf
-        self.send("dispatched")
-        shelf.wait_for(1)
-        shelf.run()
-        app.dispatch = None
-        self.send("again not")
-        self.observer.wait_for(("undispatched",), ("dispatched",), ("again not",))
+    def test_any_callable(self):
+        class Window:
+            def after_idle(self, call):
+                call()
+
+        for dispatch in (Window().after_idle, functools.partial(Window().after_idle), lambda call: call()):
+            with self.subTest(dispatch=dispatch):
+                app = self.host(dispatch)
+                self.send("word")
+                self.observer.wait_for(("word",))
+                app.release()
+                self.observer.calls.clear()
 
     # -- between dispatch and run --
 
@@ -337,12 +546,19 @@ class TestDispatch(ParameterTestCase):
         shelf.run()
         self.assertEqual((self.observer.calls, late.calls), ([], [("one",), ("two",), ("three",)]))
 
-    def test_launch_that_is_dropped_just_before(self):
-        """The observer thread had chosen it; meanwhile more came, and there were too many."""
-        shelf = Shelf()
-        app = self.host(shelf)
-        self.assertTrue(app._delivery._deliver(bytearray(b"dropped"), app._delivery._packets))
-        self.assertEqual((shelf.calls, app.arguments), ([], ()))
+    def test_a_loop_that_runs_the_later_launch_first(self):
+        functions = queue.Queue()
+        app = self.host(functions.put)
+        for word in (b"first\0", b"second\0"):
+            self.assertEqual(self.exchange(word), ACK)
+        first, second = functions.get(timeout=PATIENCE), functions.get(timeout=PATIENCE)
+        second()
+        self.assertEqual(app.arguments, (("first",),))
+        first()
+        self.observer.wait_for(("second",), ("first",))
+        for function in (first, second):  # nor does running one again deliver it again
+            function()
+        self.assertEqual(len(self.observer.calls), 2)
 
     def test_release_before_it_runs(self):
         """It may never run, as in a loop that has ended: it is still owned, and readable."""
@@ -397,13 +613,13 @@ class TestDispatch(ParameterTestCase):
                 raise ValueError("no text")
 
         for error in (RuntimeError("closed"), SystemExit(3), KeyboardInterrupt(), Odd(), GeneratorExit()):
-            with self.subTest(error=type(error)), self.lines() as printed:
+            with self.subTest(error=type(error)), Printed() as printed:
                 refusing = Refusing(error)
                 app = self.host(refusing, verbose=True)
                 self.send("word")
-                wait_until(lambda: "Dispatch" in printed.getvalue(), "a line")
+                printed.wait_for("Dispatch")
                 self.wait_for_arguments(app, ("word",))
-                self.assertIn(type(error).__name__, printed.getvalue())
+                self.assertIn(type(error).__name__, printed.out)
                 self.assertTrue(app._listening)
                 refusing.willing = True
                 self.send("next")
@@ -415,7 +631,7 @@ class TestDispatch(ParameterTestCase):
     def test_one_line_for_one_launch_and_none_if_not_verbose(self):
         for verbose in (True, False):
             refusing = Refusing(RuntimeError("closed"))
-            with self.subTest(verbose=verbose), self.lines() as printed:
+            with self.subTest(verbose=verbose), Printed() as printed:
                 app = self.host(refusing, verbose=verbose)
                 self.send("word")
                 refusing.wait_until_it_did()
@@ -423,7 +639,7 @@ class TestDispatch(ParameterTestCase):
                 app.release()
                 self.join_observer_thread(app)
             text = f"Socket_Singleton: Dispatch {refusing} raised exception: RuntimeError: closed\n"
-            self.assertEqual(printed.getvalue(), text if verbose else "")
+            self.assertEqual(printed.out, text if verbose else "")
 
     def test_refused_launches_are_neither_lost_nor_doubled_and_keep_their_order(self):
         refusing = Refusing(RuntimeError("closed"))
@@ -486,53 +702,3 @@ class TestDispatch(ParameterTestCase):
         self.join_observer_thread(app)
         self.assertEqual(app.arguments, tuple((str(number),) for number in range(5)))
         self.assertEqual(self.observer.calls, [])
-
-    # -- what it is --
-
-    def test_any_callable(self):
-        class Window:
-            def after_idle(self, call):
-                call()
-
-        for dispatch in (Window().after_idle, functools.partial(Window().after_idle), lambda call: call()):
-            with self.subTest(dispatch=dispatch):
-                app = self.host(dispatch)
-                self.send("word")
-                self.observer.wait_for(("word",))
-                app.release()
-                self.observer.calls.clear()
-
-    def test_what_is_refused(self):
-        for bad in ("submit", b"submit", 5, True, False, [], object()):
-            self.assert_refused(TypeError, "dispatch", "callable", dispatch=bad)
-
-    def join_observer_thread(self, app) -> None:
-        thread = app._delivery._thread
-        if thread is not None:
-            thread.join(PATIENCE)
-            self.assertFalse(thread.is_alive())
-
-    def test_a_loop_that_runs_the_later_launch_first(self):
-        functions = queue.Queue()
-        app = self.host(functions.put)
-        for word in (b"first\0", b"second\0"):
-            self.assertEqual(self.exchange(word), ACK)
-        first, second = functions.get(timeout=PATIENCE), functions.get(timeout=PATIENCE)
-        second()
-        self.assertEqual(app.arguments, (("first",),))
-        first()
-        self.observer.wait_for(("second",), ("first",))
-        for function in (first, second):  # nor does running one again deliver it again
-            function()
-        self.assertEqual(len(self.observer.calls), 2)
-
-    def test_launches_that_a_loop_never_runs_are_bounded(self):
-        functions = queue.Queue()
-        with mock.patch.object(_delivery, "MAX_WAITING", 1000):
-            app = self.host(functions.put)
-            for number in range(20):
-                self.assertEqual(self.exchange(b"%02d" % number + b"x" * 100 + b"\0"), ACK)
-            kept = app.arguments
-            self.assertLess(len(kept), 6)
-            self.assertEqual(kept[-1], ("19" + "x" * 100,))
-        wait_until(lambda: functions.qsize() >= len(kept), "all were dispatched")

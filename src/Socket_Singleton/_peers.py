@@ -1,0 +1,217 @@
+"""The host's connections: what state each is in, whose turn it is, and who goes for want of room.
+
+A peer is whatever is at the other end of a connection, friend or not.
+
+=========  ========================================  =========================
+a peer     and then                                  is
+=========  ========================================  =========================
+(none)     is accepted                               reading
+reading    its packet is not taken                   refused: its answer is said,
+                                                     what it still sends is thrown away
+reading    its packet is whole, the inbox is full    held, for `HOLD_TIME`
+reading,   the host owns its launch                  gone, after the `ACK`; asking, if
+held                                                 it waits for what an observer says
+asking     has its answer, or has gone               gone
+any        breaks a rule or a limit, or is too late  gone, by a reset
+=========  ========================================  =========================
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ._platform import sockets
+from ._wire import MAX_PACKET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator, Protocol
+
+    class Talk(Protocol):
+        """The host's side of one connection; `_wire.Packet` or `_proof.HostSide`."""
+
+        asks: bool  # whether the launch waits for an answer
+        proved: bool  # whether it has proved who it is
+        words: bytearray | None
+
+        @property
+        def started(self) -> bool: ...
+        def feed(self, data: bytes) -> bytes: ...
+        def end(self, hung_up: bool = True) -> bool: ...
+
+
+READING = "reading"
+REFUSED = "refused"
+HELD = "held"
+ASKING = "asking"
+GONE = "gone"
+
+# Seconds from accept that a peer has for its whole packet. A launch has 2 s; the
+# rest is for tools that never hang up, whose packet counts at the deadline.
+PEER_TIME = 5.0
+
+# Seconds that a whole packet waits for room in the inbox. That leaves its launch time to
+# ask again, or to say that nobody took it.
+HOLD_TIME = 1.0
+
+# Peers at once, but for those that wait for an answer; beyond it the oldest goes. The
+# application needs descriptors too, and the usual limit for both together is 1,024.
+MAX_PEERS = 256
+
+# Launches that wait for an answer at once; beyond it one is told so. They may wait for
+# hours, so their descriptors are not to be had for anything else.
+MAX_ASKING = 128
+
+# Bytes of all packets that are not owned; beyond it the one goes that has been quiet for
+# longest. Two of the longest, so that one alone always fits.
+MAX_BUFFERED = 2 * MAX_PACKET
+
+# Bytes that a peer may have said before it waits for others that have said more, too.
+SHORT = 16 * 1024
+
+
+class Peer:
+    """One connection."""
+
+    __slots__ = (
+        "buffered",
+        "deadline",
+        "discarded",
+        "heard",
+        "outgoing",
+        "reply",
+        "sock",
+        "state",
+        "talk",
+        "watched",
+    )
+
+    def __init__(self, sock: sockets.socket, talk: Talk, deadline: float) -> None:
+        self.sock = sock
+        self.talk = talk
+        self.deadline = deadline
+        self.state = READING
+        self.buffered = 0  # bytes of the packet that are in the sum of all
+        self.discarded = 0  # bytes thrown away since it was refused
+        self.heard = 0  # the last turn in which it had something to say
+        self.reply: Any = None  # what answers its launch, while it is asking
+        self.outgoing = memoryview(b"")  # of an answer, what is not sent yet
+        self.watched = 0  # the selector's events that it is watched for
+
+    @property
+    def said(self) -> int:
+        """Bytes that it has said of its packet, or since it was refused."""
+        return self.discarded if self.state == REFUSED else self.buffered
+
+
+class Peers:
+    """All peers of a host. The I/O thread's alone."""
+
+    def __init__(self) -> None:
+        # Whose packets are not owned, or who is refused; in the order of accept, which is the
+        # order of their deadlines.
+        self.reading: dict[Peer, None] = {}
+        self.held: deque[Peer] = deque()  # in the order in which their packets became whole
+        self.asking: dict[Peer, None] = {}
+        self.turn = 0
+        self._buffered = 0  # bytes of the packets of those that are reading or held
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter([*self.reading, *self.held, *self.asking])
+
+    def add(self, peer: Peer) -> None:
+        """Take one that was just accepted."""
+        self.reading[peer] = None
+
+    def remove(self, peer: Peer) -> None:
+        """Forget one; it is gone."""
+        self._leave(peer)
+        peer.state = GONE
+
+    def refuse(self, peer: Peer) -> None:
+        """Have one be refused."""
+        self._count(peer, -peer.buffered)
+        peer.state = REFUSED
+
+    def hold(self, peer: Peer, deadline: float) -> None:
+        """Have one wait for room in the inbox."""
+        if peer.state != HELD:
+            del self.reading[peer]
+            peer.state, peer.deadline = HELD, deadline
+            self.held.append(peer)
+
+    def begin_to_ask(self, peer: Peer) -> None:
+        """Have one wait for its answer."""
+        self._leave(peer)
+        peer.state = ASKING
+        self.asking[peer] = None
+
+    def hear(self, peer: Peer, size: int) -> None:
+        """Count ``size`` bytes that one has said."""
+        if peer.state == REFUSED:
+            peer.discarded += size
+        else:
+            self._count(peer, size)
+
+    def next_deadline(self) -> float:
+        """Return when the first of them is too late; infinity if there is none."""
+        firsts = (next(iter(self.reading), None), self.held[0] if self.held else None)
+        return min((peer.deadline for peer in firsts if peer is not None), default=float("inf"))
+
+    def too_late(self, now: float) -> list[Peer]:
+        """Return those whose time is over."""
+        late = []
+        for row in (self.reading, self.held):
+            for peer in row:
+                if peer.deadline > now:
+                    break
+                late.append(peer)
+        return late
+
+    # -- who goes first --
+
+    def next_long(self, peers: list[Peer]) -> Peer:
+        """Return whose turn it is, of ``peers`` that have said much: the oldest, to its end.
+
+        If all grew in step, they would together be more than `MAX_BUFFERED` before
+        one is whole. Those that are refused come last.
+        """
+        return min(peers, key=lambda peer: (peer.state == REFUSED, peer.deadline))
+
+    def surplus(self) -> Peer | None:
+        """Return who has to go, because there are too many; None if there are not."""
+        return self.oldest() if len(self.reading) + len(self.held) > MAX_PEERS else None
+
+    def oldest(self) -> Peer | None:
+        """Return who goes first for want of descriptors: the oldest whose packet is not whole.
+
+        Who has proved to be a launch of this application goes after who has not.
+        """
+        for peer in self.reading:
+            if not peer.talk.proved:
+                return peer
+        return next(iter(self.reading), None) or (self.held[0] if self.held else None)
+
+    def excess(self) -> Peer | None:
+        """Return who has to go, because all packets are too much; None if they are not.
+
+        It is who has been quiet for longest, of those that hold more than a little:
+        somebody who sends at this moment will soon be whole. Of equals, the largest.
+        """
+        if self._buffered <= MAX_BUFFERED:
+            return None
+        candidates = [peer for peer in (*self.reading, *self.held) if peer.buffered >= SHORT]
+        return min(candidates, key=lambda peer: (peer.state == HELD, peer.heard, -peer.buffered))
+
+    def _leave(self, peer: Peer) -> None:
+        self._count(peer, -peer.buffered)
+        if peer.state == HELD:
+            self.held.remove(peer)
+        elif peer.state == ASKING:
+            del self.asking[peer]
+        else:
+            del self.reading[peer]
+
+    def _count(self, peer: Peer, change: int) -> None:
+        peer.buffered += change
+        self._buffered += change

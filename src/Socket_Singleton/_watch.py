@@ -1,0 +1,42 @@
+"""``python -m Socket_Singleton watch``: a host that prints its launches."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from . import MultipleSingletonsError, Socket_Singleton, _platform
+from ._shell import READER_GONE, end, fail, handle_signals, woken_by_signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def watch(**place: Any) -> int:
+    """Be the host until nobody reads any more; return the exit status."""
+    handle_signals(end)
+    if sys.stdout is None:
+        return fail("stdout is closed")
+    try:
+        app = Socket_Singleton(**place, client=False, notify_empty=True, strict=False)
+    except MultipleSingletonsError as error:
+        return fail(str(error))
+    with app:
+        output = sys.stdout.fileno()
+        app.trace(_print_json, output)
+        with woken_by_signals() as pair:
+            _platform.wait_for_reader_to_go(output, pair[0])
+    return READER_GONE
+
+
+def _print_json(args: tuple[str, ...], output: int) -> None:
+    """Write one line, past the buffer of stdout: the exit must not wait for it."""
+    line = json.dumps(args).encode() + b"\n"
+    try:
+        while line:
+            line = line[os.write(output, line) :]
+    except OSError as error:
+        # The main thread waits where nothing that this thread raises can reach it.
+        os._exit(READER_GONE if isinstance(error, BrokenPipeError) else fail(str(error)))

@@ -1,0 +1,233 @@
+"""The base of the test cases: a port of its own for each test, and helpers that clean up after it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+import unittest
+
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
+
+from . import inside
+from .descriptors import descriptors
+from .inside import ACK
+from .observing import Collector
+from .ports import free_port
+from .processes import TEST_APP, Program
+from .waiting import PATIENCE, wait_until
+
+
+class SingletonTestCase(unittest.TestCase):
+    """A port of its own, and everything that a test starts is ended with it."""
+
+    def setUp(self) -> None:
+        self.port = free_port()
+
+    def enter(self, context):
+        """Enter a context manager until the end of the test, and return what it yields."""
+        value = context.__enter__()
+        self.addCleanup(context.__exit__, None, None, None)
+        return value
+
+    # -- hosts and launches --
+
+    def singleton(self, **options) -> Socket_Singleton:
+        """Construct on this test's port, and release at the end of the test."""
+        options.setdefault("port", self.port)
+        app = Socket_Singleton(**options)
+        self.addCleanup(app.release)
+        return app
+
+    def observed(self, **options):
+        """Return a host, and a collector that observes it."""
+        app, observer = self.singleton(**options), Collector()
+        app.trace(observer)
+        return app, observer
+
+    def second_launch(self, *args: str, **options) -> MultipleSingletonsError:
+        """Construct in this process what has to be a second launch with ``args``; return its error."""
+        options.setdefault("port", self.port)
+        before, sys.argv = sys.argv, ["app.py", *args]
+        try:
+            with self.assertRaises(MultipleSingletonsError) as caught:
+                Socket_Singleton(strict=False, **options).release()
+        finally:
+            sys.argv = before
+        return caught.exception
+
+    def outcome(self, *words: str):
+        """Return what becomes of a launch with ``words``: its `delivered`, or "host"."""
+        try:
+            Socket_Singleton(port=self.port, strict=False, argv=words).release()
+        except MultipleSingletonsError as error:
+            return error.delivered
+        return "host"
+
+    def assert_free(self) -> None:
+        """Check that a launch on this test's port is the host now, at once."""
+        Socket_Singleton(port=self.port, strict=False).release()
+
+    # -- programs --
+
+    def start(self, *command, ready: str | None = None, **options) -> Program:
+        """Start a Python program with ``command`` and wait for its line ``ready``, if given."""
+        return self.start_program([sys.executable, *command], ready, **options)
+
+    def start_program(self, command, ready: str | None = None, **options) -> Program:
+        program = Program(command, **options)
+        self.addCleanup(program.kill)
+        if ready is not None:
+            program.expect(ready)
+        return program
+
+    def start_app(self, *command, ready: str | None = None, **options) -> Program:
+        return self.start(TEST_APP, *command, ready=ready, **options)
+
+    def start_host(self) -> Program:
+        """Start a host in a process of its own, which prints each launch."""
+        return self.start_app("trace", PATIENCE, self.port, ready="Singleton locked")
+
+    def run_app(self, *command, status: int = 0, **options) -> Program:
+        """Run test_app.py to its end and check its status."""
+        return self.finish(self.start_app(*command, **options), status)
+
+    def finish(self, program: Program, status: int = 0) -> Program:
+        self.assertEqual(program.wait(), status, program.describe())
+        return program
+
+    def in_background(self, target) -> threading.Thread:
+        """Call ``target`` in a thread, which has to end by the end of the test."""
+        thread = threading.Thread(target=target)
+        thread.start()
+        self.addCleanup(self.join, thread)
+        return thread
+
+    def join(self, thread: threading.Thread) -> None:
+        thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive(), f"{thread} does not end")
+
+    def at_once(self, count: int, target) -> list:
+        """Run ``target(number)`` in ``count`` threads at once; return what each returned or raised."""
+        barrier, results = threading.Barrier(count), [None] * count
+
+        def run(number):
+            barrier.wait(PATIENCE)
+            try:
+                results[number] = target(number)
+            except BaseException as error:
+                results[number] = error
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            self.join(thread)
+        return results
+
+    # -- plain sockets --
+
+    def connect(self, port: int | None = None) -> socket.socket:
+        """Return a peer: a connection to the host, closed at the end of the test."""
+        peer = socket.create_connection(("127.0.0.1", port or self.port), PATIENCE)
+        self.addCleanup(peer.close)
+        return peer
+
+    def exchange(self, data: bytes, port: int | None = None) -> bytes:
+        """Send one packet as a peer, end the stream, and return all of the answer."""
+        with self.connect(port) as peer:
+            peer.sendall(data)
+            with contextlib.suppress(OSError):  # it was reset before the end: reading shows that
+                peer.shutdown(socket.SHUT_WR)
+            return read_to_end(peer)
+
+    def listener(self, backlog: int = 50) -> socket.socket:
+        """Return a socket that listens on this test's port, and is not a host."""
+        listener = socket.socket()
+        self.addCleanup(listener.close)
+        listener.setsockopt(socket.SOL_SOCKET, inside.exclusive_option(), 1)
+        listener.bind(("127.0.0.1", self.port))
+        listener.listen(backlog)
+        return listener
+
+    def bound(self) -> socket.socket:
+        """Return a socket that has this test's port and does not listen."""
+        sock = socket.socket()
+        self.addCleanup(sock.close)
+        # Without SO_REUSEADDR: where both have it, on Unix, both can bind.
+        sock.bind(("127.0.0.1", self.port))
+        return sock
+
+    def fill_backlog(self) -> None:
+        """Have more launches wait at this test's port than a backlog of 0 lets wait."""
+        for _ in range(3):
+            peer = socket.socket()
+            self.addCleanup(peer.close)
+            peer.setblocking(False)
+            peer.connect_ex(("127.0.0.1", self.port))
+
+    def leave_time_wait(self) -> None:
+        """Have a host that has ended a connection before its peer did, and has released."""
+        app = self.singleton()
+        peer = self.connect()
+        peer.sendall(b"never hangs up\0")
+        with self.peers_out_of_time(app, 15):
+            self.assertEqual(read_to_end(peer), ACK)
+        peer.close()
+        app.release()
+
+    @contextlib.contextmanager
+    def peers_out_of_time(self, app: Socket_Singleton, received: int):
+        """Have the deadlines of its peers be over, once they have sent ``received`` bytes in all."""
+        wait_until(lambda: inside.count_received(app) == received, f"{received} bytes of peers")
+        with host_clock_ahead():
+            self.connect()  # an event, with which the host looks at its clock
+            yield
+
+    def assert_reset(self, peer: socket.socket) -> None:
+        """Check that the host ends this connection with a reset."""
+        peer.settimeout(PATIENCE)
+        with self.assertRaises(ConnectionError):
+            read_to_end(peer)
+
+    def assert_sent_once(self, listener: socket.socket, packet: bytes) -> None:
+        """Check that one connection waits there, with ``packet``; whoever made it is done."""
+        peer, _ = listener.accept()
+        with peer:
+            self.assertEqual(read_to_end(peer), packet)
+        listener.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            listener.accept()
+
+
+def host_clock_ahead():
+    """Have hosts in this process be so far ahead that all they wait for is over."""
+    return inside.host_clock(2 * PATIENCE)
+
+
+def read_to_end(peer: socket.socket) -> bytes:
+    """Return what the host sends until it ends the connection in order."""
+    chunks = []
+    while True:
+        chunk = peer.recv(4096)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+
+
+def skip_without_ipv6() -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        raise unittest.SkipTest(f"this machine has no IPv6: {error}") from None
+
+
+def left_behind(before: tuple = (frozenset(), frozenset())) -> tuple:
+    """Return the threads and descriptors that are there and were not ``before``."""
+    return frozenset(threading.enumerate()) - before[0], descriptors() - before[1]
+
+
+# What `left_behind` returns if there is nothing.
+NOTHING = (frozenset(), frozenset())

@@ -1,0 +1,445 @@
+"""What tests know of the inside of the package. They reach for no private name themselves.
+
+Each function is named for what it tells or does; where a private name changes, the change
+belongs here alone. Names that code for 2.0.0 leans on (``_listening``, ``_observers``,
+``_arguments``, ``_clients``, ``_append_args``) are no inside: tests use them as they are.
+Programs that tests start import this module too, as ``inside``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+import types
+from unittest import mock
+
+from Socket_Singleton import (
+    __main__,
+    _client,
+    _host,
+    _inbox,
+    _peers,
+    _platform,
+    _run,
+    _singleton,
+    _watch,
+    _wire,
+)
+
+# The constants that tests lower or look at, and where they are.
+_LIMITS = {
+    "ACCEPTS_PER_TURN": (_host, "_ACCEPTS"),
+    "ANSWER_TIME": (_client, "_ANSWER_TIME"),
+    "CLOSE_TIME": (_host, "_CLOSE_TIME"),
+    "EXIT_TIME": (_singleton, "EXIT_TIME"),
+    "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
+    "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
+    "MAX_PACKET": (_wire, "MAX_PACKET"),
+    "MAX_PEERS": (_peers, "MAX_PEERS"),
+    "MAX_WAITING": (_inbox, "MAX_WAITING"),
+    "PAUSE": (_host, "_PAUSE"),
+    "PEER_TIME": (_peers, "PEER_TIME"),
+    "READ_SIZE": (_host, "_READ_SIZE"),
+    "WAIT_STEP": (_client, "_WAIT_STEP"),
+}
+
+ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
+
+# The class of the sockets that a launch makes; tests make subclasses of it that fail.
+LaunchSocket = _platform.sockets.socket
+
+
+def limit(name: str):
+    """Return one of the package's constants."""
+    module, attribute = _LIMITS[name]
+    return getattr(module, attribute)
+
+
+@contextlib.contextmanager
+def limits(**values):
+    """Have constants of the package be others meanwhile: ``limits(MAX_PEERS=3)``."""
+    with contextlib.ExitStack() as stack:
+        for name, value in values.items():
+            stack.enter_context(mock.patch.object(*_LIMITS[name], value))
+        yield
+
+
+# -- the host --
+
+
+def is_inert(app) -> bool:
+    """Whether it is no host, because it was constructed in a worker that imports the main module."""
+    return app._host is None
+
+
+def count_peers(app) -> int:
+    """Return how many connections the host has whose packets are not whole."""
+    return len(list(app._host._peers))
+
+
+def count_received(app) -> int:
+    """Return the bytes that the host has read of all its peers."""
+    return sum(peer.talk._received for peer in app._host._peers)
+
+
+def count_buffered(app) -> int:
+    """Return the bytes of incomplete packets in the host's sum."""
+    return app._host._peers._buffered
+
+
+def io_thread(app) -> threading.Thread:
+    return app._host._thread
+
+
+def listen_with_backlog(app, backlog: int) -> None:
+    """Have the host's listener let so many launches wait from now on."""
+    app._host.listener.listen(backlog)
+
+
+def follows_forks(app) -> bool:
+    """Whether the host is told of forks."""
+    return app._host in _platform._followers
+
+
+@contextlib.contextmanager
+def host_clock(ahead: float):
+    """Have the clock of hosts in this process be ``ahead`` seconds ahead meanwhile."""
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + ahead)
+    with mock.patch.object(_host, "time", clock):
+        yield
+
+
+@contextlib.contextmanager
+def turns_of_hosts(before):
+    """Have hosts call ``before()`` before each turn, in their I/O threads."""
+    next_events = _host.Host._next_events
+
+    def next_events_when_told(host):
+        before()
+        return next_events(host)
+
+    with mock.patch.object(_host.Host, "_next_events", next_events_when_told):
+        yield
+
+
+@contextlib.contextmanager
+def reads_of_hosts(after):
+    """Have hosts call ``after(data, buffered)`` for what they read, and the sum that it made."""
+    take = _host.Host._take
+
+    def take_and_tell(host, peer, data):
+        take(host, peer, data)
+        after(data, host._peers._buffered)
+
+    with mock.patch.object(_host.Host, "_take", take_and_tell):
+        yield
+
+
+@contextlib.contextmanager
+def admissions_of_hosts(after):
+    """Have hosts call ``after()`` for each connection that they took from the backlog."""
+    admit = _host.Host._admit
+
+    def admit_and_tell(host, sock):
+        admit(host, sock)
+        after()
+
+    with mock.patch.object(_host.Host, "_admit", admit_and_tell):
+        yield
+
+
+def is_closing(app) -> bool:
+    """Whether the I/O thread was told to end."""
+    return app._host._closing
+
+
+def end_with_answer(sock: socket.socket, answer: bytes) -> None:
+    """End our side of a connection, as the host does for a launch that it owns."""
+    sock.sendall(answer)
+    _host.Host._end_stream(None, sock)
+
+
+@contextlib.contextmanager
+def answers_of_hosts(before):
+    """Have hosts call ``before()`` before they end a connection in order, with an answer or without."""
+    acknowledge, refuse = _host.Host._acknowledge, _host.Host._refuse
+
+    def acknowledge_when_told(*args):
+        before()
+        return acknowledge(*args)
+
+    def refuse_when_told(*args):
+        before()
+        refuse(*args)
+
+    with mock.patch.multiple(_host.Host, _acknowledge=acknowledge_when_told, _refuse=refuse_when_told):
+        yield
+
+
+@contextlib.contextmanager
+def hosts_die_before_the_answer():
+    """Have the process seem to be killed as soon as the end of a connection would no longer be a reset."""
+    close_ends = _platform.close_ends
+
+    def close_ends_and_die(sock):
+        close_ends(sock)
+        sock.close()
+
+    with mock.patch.object(_platform, "close_ends", close_ends_and_die):
+        yield
+
+
+@contextlib.contextmanager
+def always_more_to_do(app):
+    """Have the host find an event whenever it looks for one."""
+    selector = app._host._selector
+    select, listening = selector.select, selector.get_key(app._host.listener)
+    with mock.patch.object(selector, "select", lambda wait: select(0) or [(listening, 1)]):
+        yield
+
+
+@contextlib.contextmanager
+def on_the_io_thread(app, call):
+    """Have the I/O thread call ``call()`` instead of handing out what it owns."""
+    with mock.patch.object(app._made_delivery, "hand_out", call):
+        yield
+
+
+# -- releases that are interrupted by a signal handler --
+
+
+def interrupt_release(app, handler) -> None:
+    """Have ``handler()`` run once in the middle of the next release, while that holds its lock."""
+    wake = app._host._wake_to_close
+
+    def interrupted():
+        wake()
+        app._host._wake_to_close = wake
+        handler()
+
+    app._host._wake_to_close = interrupted
+
+
+def interrupt_news(app, handler):
+    """Have ``handler()`` run once while the observer thread is told news; return whether it was told."""
+    news = app._delivery._news
+
+    def interrupted():
+        app._delivery._news = news
+        handler()
+        return True
+
+    app._delivery._news = mock.Mock(wraps=news, locked=interrupted)
+    return lambda: not news.locked()
+
+
+def wakened_socket_of_a_child(app) -> socket.socket:
+    """Return what wakes the I/O thread, as a forked child has it: what is closed here is not over there."""
+    return app._host._wakened.dup()
+
+
+@contextlib.contextmanager
+def release_that_just_saw_the_end(app, patience: float):
+    """Be where a release knows that all is shut, as a handler that raises may leave it."""
+    host = app._host
+    with host._lock:
+        host._closing = True
+        host._wake_to_close()
+        if not host._ended.wait(patience):
+            raise AssertionError("it is not shut")
+        with limits(CLOSE_TIME=0.05):
+            yield
+
+
+# -- from the host to the observers --
+
+
+def observer_thread(app) -> threading.Thread | None:
+    return app._delivery._thread
+
+
+def run_as_observer_thread(app):
+    """Return what an observer thread runs."""
+    return app._delivery._run
+
+
+def wake_observer_thread(app) -> None:
+    """Have it look for work, as an earlier launch or `trace` may."""
+    app._delivery.wake()
+
+
+def count_waiting_bytes(app) -> int:
+    """Return the bytes of the launches that wait, as the bound counts them."""
+    return app._delivery.inbox.size
+
+
+def all_handed_out(app) -> bool:
+    """Whether observers may have all the launches that wait."""
+    return not app._delivery.inbox._untold
+
+
+def waiting_lines(app):
+    """Return the verbose lines that are not printed yet; what is added is printed."""
+    return app._delivery._lines
+
+
+def inbox_lock(app):
+    """Return what a look at `arguments` holds, and the taking of a launch."""
+    return app._delivery.inbox._lock
+
+
+def own_no_more(app) -> None:
+    """Have the I/O thread stop for good before it owns another launch."""
+    app._delivery.take_in = lambda _: threading.Event().wait(30)
+
+
+def deliver_what_was_dropped(app, payload: bytes) -> bool:
+    """Have a launch delivered that is no longer in the row; return whether that was no failure."""
+    launch = _inbox.Launch(bytearray(payload))
+    launch.state = _inbox.DROPPED
+    return app._delivery._deliver(launch) is None
+
+
+def before_each_delivery(app, call, after=lambda went: None) -> None:
+    """Have the observer thread call ``call()`` when it has chosen a launch, and ``after(went)``."""
+    deliver = app._delivery._deliver
+
+    def deliver_when_told(launch):
+        call()
+        deliver(launch)
+        after(launch.state == _inbox.BEGUN)
+
+    app._delivery._deliver = deliver_when_told
+
+
+def after_each_begin(app, call) -> None:
+    """Have the observer thread call ``call()`` when a launch is taken, before its first observer."""
+    begin = app._delivery.inbox.begin
+
+    def begin_and_call(launch):
+        begun = begin(launch)
+        call()
+        return begun
+
+    app._delivery.inbox.begin = begin_and_call
+
+
+def somebody_seems_to_want_launches(app) -> None:
+    """Have the observer thread think so, as if an observer had gone since it looked."""
+    take = app._delivery.inbox.take
+    app._delivery.inbox.take = lambda observed, overridden: take(True, overridden)
+
+
+# -- the launch --
+
+
+def claim(port: int, wait: float = 0.0) -> socket.socket | None:
+    """Return a listener as that of a host, or None if the port is still taken after ``wait`` seconds."""
+    endpoint = _client.Endpoint("127.0.0.1", port)
+    endpoint.claim(wait)
+    return endpoint.listener
+
+
+@contextlib.contextmanager
+def claims_of_launches(after):
+    """Have launches in this process call ``after(error)`` for each try to bind; it is None if that went."""
+
+    class Telling(LaunchSocket):
+        def bind(self, name):
+            try:
+                super().bind(name)
+            except OSError as error:
+                after(error)
+                raise
+            after(None)
+
+    with sockets_of_launches(Telling):
+        yield
+
+
+@contextlib.contextmanager
+def sockets_of_launches(factory):
+    """Have launches make their sockets by ``factory``."""
+    with mock.patch.object(_platform, "new_socket", lambda family: factory(family, socket.SOCK_STREAM)):
+        yield
+
+
+def no_sockets_of_launches():
+    """Fail where a launch makes a socket."""
+    return sockets_of_launches(mock.Mock(side_effect=AssertionError("a socket was opened")))
+
+
+@contextlib.contextmanager
+def sleeps_of_launches(sleep):
+    """Have launches call ``sleep(seconds)`` instead of sleeping between two claims."""
+    with mock.patch.object(_client.time, "sleep", sleep):
+        yield
+
+
+def time_left_for_an_answer(timeout: float) -> float:
+    """Return the seconds before the end of ``timeout`` after which a launch does not ask again."""
+    with mock.patch.object(_client, "time", types.SimpleNamespace(monotonic=lambda: 100.0)):
+        return 100.0 + timeout - _client._last_try(100.0 + timeout)
+
+
+def ask(port: int, packet: bytes, seconds: float) -> tuple[str, str]:
+    """Hand ``packet`` over once; return the answer and what was seen."""
+    talk = _wire.Parcel(packet)
+    return _client.Endpoint("127.0.0.1", port).ask(talk, time.monotonic() + seconds)
+
+
+class AnswersOf:
+    """What a launch makes of what it finds; see the table in `_client`."""
+
+    RESET, OWNED, REFUSED = _wire.Answer.RESET, _wire.Answer.OWNED, _wire.Answer.REFUSED
+
+
+def send_and_tell(port: int, argv, seconds: float, after_each_try) -> tuple[list, list]:
+    """Send ``argv``; return the answers, one for each try, and what each look for a host of 2.0.0 found."""
+    endpoint = _client.Endpoint("127.0.0.1", port)
+    exchange, look = endpoint._converse, endpoint._ends_after_a_byte
+    answers, looks = [], []
+
+    def exchange_and_tell(*args):
+        found = exchange(*args)
+        answers.append(found[0])
+        after_each_try(len(answers))
+        return found
+
+    def look_and_tell(deadline):
+        looks.append(look(deadline))
+        return looks[-1]
+
+    with mock.patch.multiple(endpoint, _converse=exchange_and_tell, _ends_after_a_byte=look_and_tell):
+        _client.send(endpoint, lambda: _wire.Parcel(_wire.encode(argv)), time.monotonic() + seconds)
+    return answers, looks
+
+
+# -- the command line --
+
+
+command = __main__.main
+print_launch = _watch._print_json
+
+
+def command_starts(popen):
+    """Have `run` start its command by ``popen``."""
+    return mock.patch.object(_run.subprocess, "Popen", popen)
+
+
+def command_of(kind: type, execute):
+    """Have the command line construct a ``kind``, and `run` call ``execute(words, listener)``."""
+
+    class Runner(kind):
+        def execute(self, command):
+            return execute(command, self._host.listener)
+
+    return mock.patch.object(_run, "_Runner", Runner)
+
+
+# -- what differs between systems --
+
+exclusive_option = _platform.exclusive_option
+close_resets = _platform.close_resets

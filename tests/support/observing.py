@@ -1,0 +1,82 @@
+"""What tests look at: calls of an observer, and what is printed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from .waiting import wait_until
+
+
+class Collector:
+    """An observer that keeps what it is called with, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ...]] = []
+
+    def __call__(self, args) -> None:
+        self.calls.append(args)
+
+    def wait_for(self, *calls) -> None:
+        """Wait until there were as many calls, and check that they were these."""
+        wait_until(lambda: len(self.calls) >= len(calls), f"{len(calls)} calls of an observer")
+        if self.calls != list(calls):
+            got, wanted = str(self.calls)[:1000], str(list(calls))[:1000]
+            raise AssertionError(f"observer was called with {got}, not {wanted}")
+
+
+class Shelf:
+    """A dispatch that keeps what it is given, until the test runs it."""
+
+    def __init__(self) -> None:
+        self.calls = []
+
+    def __call__(self, call) -> None:
+        self.calls.append(call)
+
+    def wait_for(self, count: int) -> None:
+        wait_until(lambda: len(self.calls) >= count, f"{count} calls of dispatch")
+        if len(self.calls) != count:
+            raise AssertionError(f"dispatch was called {len(self.calls)} times, not {count}")
+
+    def run(self) -> None:
+        while self.calls:
+            self.calls.pop(0)()
+
+
+class Printed:
+    """Has what any thread of this process prints, while it is entered."""
+
+    def __init__(self) -> None:
+        self._out, self._err = io.StringIO(), io.StringIO()
+
+    def __enter__(self):
+        self._stack = contextlib.ExitStack()
+        self._stack.enter_context(contextlib.redirect_stdout(self._out))
+        self._stack.enter_context(contextlib.redirect_stderr(self._err))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()
+
+    @property
+    def out(self) -> str:
+        return self._out.getvalue()
+
+    @property
+    def err(self) -> str:
+        return self._err.getvalue()
+
+    def wait_for(self, part: str) -> None:
+        """Wait until ``part`` was printed to stdout."""
+        wait_until(lambda: part in self.out, f"{part!r} on stdout")
+
+
+@contextlib.contextmanager
+def expect_lines(*expected: str):
+    """Check what hosts and launches print to stdout meanwhile: these lines, soon, and nothing else."""
+    with Printed() as printed:
+        yield
+        wait_until(lambda: printed.out.count("\n") >= len(expected), f"lines {expected}")
+    if printed.out.splitlines() != [f"Socket_Singleton: {line}" for line in expected]:
+        raise AssertionError(f"it printed {printed.out!r}, not {expected}")

@@ -1,0 +1,1001 @@
+"""The host: peers, owning and answering, limits, thresholds, timeouts, starvation, idleness."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import random
+import socket
+import statistics
+import threading
+import time
+import unittest
+from unittest import mock
+
+from Socket_Singleton import Socket_Singleton
+
+from .support import (
+    ACK,
+    MAX_PACKET,
+    NOTHING,
+    PATIENCE,
+    PROGRAMS,
+    Collector,
+    SingletonTestCase,
+    Stopwatch,
+    descriptors,
+    free_port,
+    host_clock_ahead,
+    inside,
+    left_behind,
+    read_to_end,
+    wait_until,
+)
+from .test_wire import CASES, WRONG, seed
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+
+# Seconds in which a launch is served beside any number of bad peers: far less
+# than the 2 s it has, far more than the milliseconds it takes.
+SOON = 1.0
+
+
+# Seconds that a timeout may come late.
+SLACK = 0.5
+
+
+RELEASED_BY_OBSERVER = """
+import sys
+from src.Socket_Singleton import Socket_Singleton
+app = Socket_Singleton(port=int(sys.argv.pop(1)), timeout=1000)
+app.trace(lambda args: app.release())
+print("ready", flush=True)
+"""
+
+
+def allow_descriptors(number: int) -> None:
+    """Raise this process's limit to ``number`` descriptors, or skip the test where it cannot be."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < number:
+        if hard != resource.RLIM_INFINITY and hard < number:
+            raise unittest.SkipTest(f"this needs {number} descriptors; the system gives {hard}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class HostTestCase(SingletonTestCase):
+    """A host in this process, its observer, and peers that are up to no good."""
+
+    def host(self, **options):
+        self.app, self.observer = self.observed(**options)
+        return self.app
+
+    @contextlib.contextmanager
+    def host_in_steps(self, **options):
+        """Have a host that takes a turn for each call of what this yields, and all it likes afterwards."""
+        turns, done = threading.Semaphore(0), []
+
+        def wait_if_told():
+            if not done:
+                turns.acquire(timeout=PATIENCE)
+
+        with inside.turns_of_hosts(wait_if_told):
+            self.host(**options)
+            try:
+                yield turns.release
+            finally:
+                done.append(True)
+                turns.release()
+
+    @contextlib.contextmanager
+    def turns_of_readers(self):
+        """Have hosts read 4 bytes at a time; yield the list of whom they read, each by its letter."""
+        readers = []
+
+        def tell(data, _):
+            readers.append(data.decode().strip("\0")[-1:] or readers[-1])
+
+        with inside.limits(READ_SIZE=4), inside.reads_of_hosts(tell):
+            yield readers
+
+    def say(self, packet: bytes) -> socket.socket:
+        """Return a peer that has sent a whole packet, and its end."""
+        peer = self.connect()
+        peer.sendall(packet)
+        peer.shutdown(socket.SHUT_WR)
+        return peer
+
+    def assert_serves(self, app) -> None:
+        """Check that one more launch is owned soon, and that the host has its port."""
+        with Stopwatch() as took:
+            self.assertEqual(self.exchange(b"still there\0"), ACK)
+        self.assertLess(took.seconds, SOON)
+        wait_until(lambda: ("still there",) in self.observer.calls, "the launch reaches the observer")
+        self.observer.calls.remove(("still there",))
+        self.assertTrue(app._listening)
+
+
+class TestHostEnduresPeers(HostTestCase):
+    """Whatever a peer does, other launches are served meanwhile."""
+
+    # -- what is no packet --
+
+    def test_resets_before_during_and_after_a_packet(self):
+        app = self.host()
+        for sent, hang_up in ((b"", False), (b"half a pack", False), (b"whole\0", False), (b"whole\0", True)):
+            with self.subTest(sent=sent, hang_up=hang_up):
+                peer = self.connect()
+                inside.close_resets(peer)
+                peer.sendall(sent)
+                if hang_up:
+                    peer.shutdown(socket.SHUT_WR)
+                peer.close()
+                self.assert_serves(app)
+
+    def test_silent_peers(self):
+        for count, sent in ((1, b""), (50, b"half a pack"), (1000, b"")):
+            with self.subTest(count=count):
+                allow_descriptors(2500)
+                self.port = free_port()
+                app = self.host()
+                peers = [self.connect() for _ in range(count)]
+                for peer in peers if sent else ():
+                    peer.sendall(sent)
+                self.assert_serves(app)
+                self.assertLessEqual(inside.count_peers(app), inside.limit("MAX_PEERS"))
+                for peer in peers:
+                    peer.close()
+                app.release()
+
+    def test_the_oldest_of_too_many_peers_goes_first(self):
+        with inside.limits(MAX_PEERS=3):
+            app = self.host()
+            peers = [self.connect() for _ in range(4)]
+            self.assert_reset(peers[0])
+            for peer in peers[1:]:
+                peer.sendall(b"patient\0")
+                peer.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_to_end(peer), ACK)
+            self.observer.wait_for(*[("patient",)] * 3)
+            self.assertTrue(app._listening)
+
+    def test_random_packets(self):
+        seed = random.randrange(2**32)
+        rng = random.Random(seed)
+        app = self.host()
+        expected = []
+        for _ in range(3000):
+            data = bytes(rng.choice(b"\0\x06\x15a\xc3\xa9\xff\xed\xf0 ") for _ in range(rng.randrange(40)))
+            answer = self.exchange(data)
+            with self.subTest(seed=seed, data=data):
+                self.assertEqual(answer, ACK if data else b"")
+            text = (data[:-1] if data.endswith(b"\0") else data).decode("utf-8", "surrogateescape")
+            if text:
+                expected.append(tuple(text.split("\0")))
+        self.observer.wait_for(*expected)
+        self.assert_serves(app)
+
+    def test_endless_stream_is_reset_at_the_limit(self):
+        app = self.host()
+        peer = self.connect()
+        sent = 0
+        with self.assertRaises(ConnectionError):
+            while True:
+                sent += peer.send(b"x" * 65536)
+        self.assertGreater(sent, MAX_PACKET)
+        self.assert_serves(app)
+        self.assertEqual(inside.count_buffered(app), 0)
+        self.assertEqual(self.observer.calls, [])
+
+    def test_packet_over_the_limit_is_reset_and_one_within_is_owned(self):
+        with inside.limits(MAX_PACKET=1000):
+            app = self.host()
+            self.assertEqual(self.exchange(b"x" * 999 + b"\0"), ACK)
+            peer = self.connect()
+            peer.sendall(b"x" * 1000 + b"\0")
+            with Stopwatch() as took:
+                self.assert_reset(peer)
+            self.assertLess(took.seconds, SOON, "only its deadline ended it")
+            self.observer.wait_for(("x" * 999,))
+            self.assert_serves(app)
+
+    def test_wrong_secrets_with_megabytes_are_not_kept(self):
+        app = self.host(secret="right")
+        peers = [self.connect() for _ in range(20)]
+        for peer in peers:
+            peer.sendall(b"wrong!\0" + b"x" * 4_000_000)
+            self.assertEqual(inside.count_buffered(app), 0)
+        # An orderly end without an ACK, though megabytes came after the verdict:
+        # a reset would have the launch ask again.
+        for peer in peers:
+            peer.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(peer), b"")
+        self.assertEqual(self.exchange(b"right\0hello\0"), ACK)
+        self.observer.wait_for(("hello",))
+        self.assertEqual(app.clients, 21)
+
+    def test_wrong_secret_with_an_endless_stream_is_reset(self):
+        app = self.host(secret="right")
+        peer = self.connect()
+        sent = 0
+        with self.assertRaises(ConnectionError):
+            while True:
+                sent += peer.send(b"x" * 65536)
+        self.assertLess(sent, 10 * MAX_PACKET, "only its deadline ended it")
+        self.assertEqual(self.exchange(b"right\0hello\0"), ACK)
+        self.assertEqual(inside.count_buffered(app), 0)
+
+    def test_five_thousand_launches_leave_nothing_behind(self):
+        if not os.path.exists("/proc/self/statm"):
+            self.skipTest("this system has no /proc")
+        self.host()
+
+        def launches(count):
+            for _ in range(count):
+                self.exchange_quietly(b"some\0arguments\0")
+            wait_until(lambda: len(self.observer.calls) == count, f"{count} launches are delivered")
+            self.observer.calls.clear()
+            # Until it collects, PyPy takes memory that was never touched, as much as fits the
+            # processor's cache: only from here on it uses the same again.
+            gc.collect()
+
+        for _ in range(2):
+            launches(500)
+        before = (len(descriptors()), threading.active_count())
+        growth = []
+        for _ in range(10):
+            memory = resident_bytes()
+            launches(500)
+            growth.append(resident_bytes() - memory)
+        self.assertEqual((len(descriptors()), threading.active_count()), before)
+        # What launches leave behind, all of them do: here 64 bytes each. What PyPy compiles
+        # is over at some time, and what it takes from the system comes in large steps.
+        self.assertLess(statistics.median(growth[-5:]), 500 * 64, growth)
+
+    def exchange_quietly(self, data: bytes) -> None:
+        # Not `exchange`, whose clean-ups would be what grows.
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as peer:
+            peer.sendall(data)
+            peer.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(peer), ACK)
+
+    # -- deadlines --
+
+    def test_silent_peer_is_reset_at_its_deadline(self):
+        with inside.limits(PEER_TIME=0.2):
+            app = self.host()
+            self.assert_reset(self.connect())
+            self.assertTrue(app._listening)
+
+    def test_peer_that_stops_halfway_is_reset_at_its_deadline(self):
+        app = self.host()
+        peer = self.connect()
+        peer.sendall(b"half\0a pack")
+        with self.peers_out_of_time(app, 11):
+            self.assert_reset(peer)
+        self.assert_serves(app)
+        self.assertEqual(self.observer.calls, [])
+
+    def test_what_came_before_the_host_looked_is_not_cut(self):
+        """It stood still beyond the deadline, with more in the system's buffer than it reads at a time."""
+        with inside.limits(PEER_TIME=0.0, READ_SIZE=4):
+            with self.host_in_steps():
+                peer = self.say(b"one\0two\0three\0")
+            self.assertEqual(read_to_end(peer), ACK)
+        self.observer.wait_for(("one", "two", "three"))
+
+    def test_what_came_before_the_host_looked_can_be_too_much(self):
+        """Then the largest goes, here one whose deadline is over as well."""
+        with inside.limits(MAX_BUFFERED=100, READ_SIZE=20):
+            app = self.host()
+            grows, large = self.connect(), self.connect()
+            grows.sendall(b"x" * 10)
+            large.sendall(b"x" * 55)
+            wait_until(lambda: inside.count_buffered(app) == 65, "both are read")
+            with host_clock_ahead():
+                grows.sendall(b"x" * 40)  # read in two steps, of which the second is too much
+                self.assert_reset(large)
+                self.assert_reset(grows)
+            self.assert_serves(app)
+
+    def test_deadline_is_from_accept_and_not_from_the_last_byte(self):
+        with inside.limits(PEER_TIME=0.5):
+            self.host()
+            peer = self.connect()
+            begun = time.monotonic()
+            with self.assertRaises(ConnectionError):
+                while time.monotonic() - begun < PATIENCE:
+                    peer.sendall(b"x")
+                    time.sleep(0.01)  # the fault itself: one byte every 10 ms
+            self.assertLess(time.monotonic() - begun, PATIENCE / 2)
+
+    def test_slow_peer_is_owned_and_holds_up_nobody(self):
+        self.enter(inside.limits(PEER_TIME=PATIENCE))
+        app = self.host()
+        slow = self.connect()
+        for byte in b"as slow as this\0":
+            slow.sendall(bytes([byte]))
+            self.assert_serves(app)
+            time.sleep(0.01)  # the fault itself: one byte every 10 ms
+        slow.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_to_end(slow), ACK)
+        self.observer.wait_for(("as slow as this",))
+
+    def test_peer_that_never_hangs_up_is_owned_at_its_deadline(self):
+        app = self.host()
+        peer = self.connect()
+        peer.sendall(b"whole\0packet\0")
+        with self.peers_out_of_time(app, 13):
+            self.assertEqual(read_to_end(peer), ACK)
+        self.observer.wait_for(("whole", "packet"))
+
+    def test_wrong_secret_that_never_hangs_up(self):
+        app = self.host(secret="longer than that")
+        peer = self.connect()
+        peer.sendall(b"short\0")
+        with self.peers_out_of_time(app, 6):
+            self.assertEqual(read_to_end(peer), b"")
+        self.assertEqual(app.clients, 1)
+        self.assertTrue(app._listening)
+
+    # -- much at once --
+
+    def test_packets_together_are_bounded_and_the_largest_goes_first(self):
+        limits = inside.limits(MAX_BUFFERED=300_000)
+        with limits:
+            app = self.host()
+            small, large, last = self.connect(), self.connect(), self.connect()
+            for peer, size in ((small, 100_000), (large, 150_000)):
+                peer.sendall(b"x" * size)
+            wait_until(lambda: inside.count_buffered(app) == 250_000, "both are buffered")
+            last.sendall(b"y" * 60_000)
+            self.assert_reset(large)
+            for peer in (small, last):
+                peer.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_to_end(peer), ACK)
+            wait_until(lambda: len(self.observer.calls) == 2, "the others are owned")
+            self.assertEqual(inside.count_buffered(app), 0)
+
+    def test_two_hundred_peers_that_park_half_a_megabyte_each(self):
+        sizes = [0]
+        with inside.reads_of_hosts(lambda _, buffered: sizes.append(buffered)):
+            app = self.host()
+            peers = [self.connect() for _ in range(200)]
+            for peer in peers:
+                with contextlib.suppress(ConnectionError, socket.timeout):
+                    peer.settimeout(0.2)
+                    peer.sendall(b"x" * 512 * 1024)
+            self.assert_serves(app)
+            wait_until(lambda: max(sizes) > inside.limit("MAX_BUFFERED") / 2, "much was parked")
+        self.assertLessEqual(max(sizes), inside.limit("MAX_BUFFERED"))
+        self.assert_serves(app)
+
+    def test_large_launches_at_once(self):
+        """Together they are several times what may wait."""
+        packet, answers = b"x" * 1_000_000 + b"\0", []
+        # However long that takes here.
+        self.enter(inside.limits(PEER_TIME=PATIENCE))
+        self.host()
+        launches = [threading.Thread(target=lambda: answers.append(self.exchange(packet))) for _ in range(60)]
+        for launch in launches:
+            launch.start()
+        for launch in launches:
+            launch.join(PATIENCE)
+        self.assertEqual(answers, [ACK] * 60)
+
+    # -- whose turn it is --
+
+    def test_launch_is_soon_past_those_that_wait_before_it(self):
+        """It waits a turn for several of them, and not a turn for each, which can be long."""
+        with self.host_in_steps() as take_turn:
+            for _ in range(30):
+                self.connect().sendall(b"half a pack")
+                self.connect().close()
+                self.say(b"another launch\0")
+            launch = self.say(b"this launch\0")
+            for _ in range(7):
+                take_turn()
+            self.assertEqual(read_to_end(launch), ACK)
+        self.observer.wait_for(*[("another launch",)] * 30, ("this launch",))
+
+    def test_large_launches_become_whole_one_after_the_other(self):
+        with self.turns_of_readers() as readers:
+            with self.host_in_steps():
+                launches = [self.say(word * 40 + b"\0") for word in (b"a", b"b", b"c")]
+            for launch in launches:
+                self.assertEqual(read_to_end(launch), ACK)
+        # Two reads of each when it comes, and then at most 16 of one.
+        self.assertEqual("".join(readers), "aabbcc" + "a" * 9 + "b" * 9 + "c" * 9)
+
+    def test_those_that_are_ignored_wait_for_those_that_are_not(self):
+        with self.turns_of_readers() as readers:
+            with self.host_in_steps(secret="x") as take_turn:
+                ignored = self.say(b"i" * 500)
+                take_turn()
+                wait_until(lambda: len(readers) == 2, "it is ignored by now")
+                launch = self.say(b"x\0" + b"l" * 40 + b"\0")
+            self.assertEqual(read_to_end(launch), ACK)
+            wait_until(lambda: readers.count("i") == 125, "what is ignored is read to its end")
+        order = "".join(readers)
+        self.assertLess(order.rindex("l"), order.rindex("i"))
+        self.assertEqual(read_to_end(ignored), b"")
+
+    def test_what_is_short_does_not_wait_for_what_is_long(self):
+        with self.turns_of_readers() as readers:
+            with self.host_in_steps() as take_turn:
+                long, short = self.say(b"l" * 500 + b"\0"), self.connect()
+                take_turn()
+                wait_until(lambda: len(readers) == 2, "the long one was looked at")
+                short.sendall(b"s\0")
+                short.shutdown(socket.SHUT_WR)
+                take_turn()
+                self.assertEqual(read_to_end(short), ACK)
+            self.assertEqual(read_to_end(long), ACK)
+
+    @contextlib.contextmanager
+    def one_that_says_much(self, **options):
+        """Have a host in steps before the last turn of a peer; yield the peer, and how to take that turn."""
+        with self.turns_of_readers() as readers, self.host_in_steps(**options) as take_turn:
+            long = self.say(b"l" * 100 + b"\0")
+            take_turn()
+            take_turn()
+            wait_until(lambda: len(readers) == 18, "it had its turn once")
+            # Whoever comes now is told by the system after the one that was there.
+            yield long, take_turn
+
+    def test_one_that_says_much_is_dropped_before_its_turn(self):
+        with inside.limits(MAX_PEERS=1), self.one_that_says_much() as (long, take_turn):
+            self.connect()
+            take_turn()
+            self.assert_reset(long)
+        # One more than a turn takes: the last of them comes after it.
+        more = inside.limit("ACCEPTS_PER_TURN") + 1
+        self.assertEqual([self.exchange(b"after it\0") for _ in range(more)], [ACK] * more)
+        self.observer.wait_for(*[("after it",)] * more)
+
+    def test_port_is_given_up_before_the_turn_of_one_that_says_much(self):
+        with self.one_that_says_much(release_threshold=1) as (long, take_turn):
+            last = self.say(b"end\0")  # whole when it comes
+            take_turn()
+            self.assertEqual(read_to_end(last), ACK)
+            self.assert_reset(long)
+        self.observer.wait_for(("end",))
+
+    def test_release_comes_while_several_are_taken_from_the_backlog(self):
+        """Who comes after it is not owned any more, and finds the port free."""
+        releases = []
+
+        def release():
+            if not releases:
+                releases.append(self.in_background(self.app.release))
+                wait_until(lambda: inside.is_closing(self.app), "the release is under way")
+
+        with inside.admissions_of_hosts(release):
+            with self.host_in_steps():
+                half, launch = self.connect(), self.connect()
+                half.sendall(b"half a pack")
+                launch.sendall(b"too late\0")
+                launch.shutdown(socket.SHUT_WR)
+            self.assert_reset(half)
+            self.assert_reset(launch)
+            self.join(releases[0])
+
+
+class TestOwning(SingletonTestCase):
+    """What the host owns, and how it answers: a plain socket for a launch."""
+
+    def test_table_through_a_host(self):
+        """Whole and in two pieces; the answer is one ACK and an orderly end, or only that."""
+        number = seed()
+        rng = random.Random(number)
+        for secret in sorted({secret for _, secret, _ in CASES}, key=repr):
+            app = Socket_Singleton(
+                port=self.port, secret=secret and secret.decode("utf-8", "surrogateescape"), strict=False
+            )
+            self.addCleanup(app.release)
+            observer = Collector()
+            app.trace(observer)
+            delivered, clients = [], 0
+            for data, its_secret, expected in CASES:
+                if its_secret != secret:
+                    continue
+                clients += 2 * (expected is not None)
+                delivered += [expected] * 2 * bool(expected not in (None, WRONG) and expected)
+                with self.subTest(seed=number, data=data, secret=secret):
+                    answer = b"" if expected in (None, WRONG) else ACK
+                    self.assertEqual(self.exchange(data), answer)
+                    with self.connect() as peer:
+                        cut = rng.randrange(len(data) + 1)
+                        for piece in filter(None, (data[:cut], data[cut:])):
+                            peer.sendall(piece)
+                        peer.shutdown(socket.SHUT_WR)
+                        self.assertEqual(read_to_end(peer), answer)
+            observer.wait_for(*delivered)
+            self.assertEqual(app.clients, clients)
+            app.release()
+
+    def test_answer_to_a_wrong_secret_is_an_orderly_end_before_the_peer_ends(self):
+        self.singleton(secret="right")
+        peer = self.connect()
+        peer.sendall(b"wrong\0")
+        peer.settimeout(PATIENCE)
+        self.assertEqual(peer.recv(1), b"")  # the peer has not hung up
+
+    def test_no_answer_before_the_peer_ends_its_stream(self):
+        app = self.singleton()
+        peer = self.connect()
+        peer.sendall(b"a\0")
+        # Another whole exchange: by its end the host has long seen the first bytes.
+        self.assertEqual(self.exchange(b"b\0"), ACK)
+        peer.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            peer.recv(1)
+        peer.settimeout(PATIENCE)
+        peer.sendall(b"c\0")
+        peer.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_to_end(peer), ACK)
+        self.assertEqual(app.arguments, (("b",), ("a", "c")))
+
+    def test_host_owns_a_packet_whose_peer_does_not_wait_for_the_answer(self):
+        """As a launch of 2.0.0: it sends, hangs up and never reads."""
+        _, observer = self.observed()
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as peer:
+            peer.sendall(b"old\0")
+        observer.wait_for(("old",))
+
+    def test_packet_that_ends_in_a_reset_is_not_owned(self):
+        app, observer = self.observed()
+        peer = self.connect()
+        peer.sendall(b"half a pack")
+        inside.close_resets(peer)
+        peer.close()
+        self.assertEqual(self.exchange(b"whole\0"), ACK)
+        observer.wait_for(("whole",))
+        self.assertEqual(app.clients, 1)
+
+    def test_launch_that_hands_nothing_over_does_not_count(self):
+        app = self.singleton()
+        self.assertIsNone(self.second_launch("word", client=False).delivered)
+        self.second_launch("later")
+        self.assertEqual((app.clients, app.arguments), (1, (("later",),)))
+
+    def test_secret_that_only_one_side_has(self):
+        app = self.singleton()
+        # Without a secret of its own the host cannot know that it is one: an argument, as in 2.0.0.
+        self.assertIs(self.second_launch("a", secret="key").delivered, True)
+        self.assertEqual(app.arguments, (("key", "a"),))
+        app.release()
+        app = self.singleton(secret="key")
+        self.assertIsNone(self.second_launch("a").delivered)
+        self.assertEqual((app.clients, app.arguments), (1, ()))
+
+
+class TestAnswer(SingletonTestCase):
+    """A launch has its ACK whatever comes in between, or it is reset."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.listener = inside.claim(self.port)
+        self.addCleanup(self.listener.close)
+        self.peer = self.connect()
+        self.ours = self.listener.accept()[0]
+        self.addCleanup(self.ours.close)
+        inside.close_resets(self.ours)
+
+    @unittest.skipIf(os.name == "nt", "a reset takes along there what was not read yet")
+    def test_comes_though_something_is_not_read(self):
+        """A peer that never hangs up may send more in the last moment: then to close is a reset."""
+        self.peer.sendall(b"more")
+        inside.end_with_answer(self.ours, ACK)
+        self.ours.close()
+        self.assertEqual(self.peer.recv(1), ACK)
+
+    def test_comes_with_the_end_though_a_forked_child_has_the_connection(self):
+        copy = self.ours.dup()
+        self.addCleanup(copy.close)
+        inside.end_with_answer(self.ours, ACK)
+        self.ours.close()
+        self.assertEqual(read_to_end(self.peer), ACK)
+
+    def test_is_there_if_the_host_is_killed_when_a_reset_is_no_longer_to_come(self):
+        """An orderly end without it would be that of a 2.0.0 host, which a launch does not ask again."""
+        with inside.hosts_die_before_the_answer():
+            inside.end_with_answer(self.ours, ACK)
+        self.assertEqual(read_to_end(self.peer), ACK)
+
+
+class TestThresholds(HostTestCase):
+    """`release_threshold` and `max_clients`, alone and together."""
+
+    def launches(self, *words: str) -> list:
+        return [self.second_launch(word).delivered for word in words]
+
+    def test_port_is_free_at_the_threshold_and_the_last_launch_is_delivered(self):
+        app = self.host(release_threshold=3)
+        for number in range(3):
+            self.assertTrue(app._listening)
+            self.assertIs(self.outcome(str(number)), True)
+        # At once: the third launch has its answer, so the port is free.
+        self.assertEqual(self.outcome("fourth"), "host")
+        self.observer.wait_for(("0",), ("1",), ("2",))
+        self.assertFalse(app._listening)
+        self.assertEqual(app.clients, 3)
+
+    def test_real_launches(self):
+        app = self.host(release_threshold=2)
+        for word in ("a", "b"):
+            self.run_app("default", self.port, word)
+        self.assertEqual(self.run_app("default", self.port, "c").lines, ["Singleton locked"])
+        self.observer.wait_for(("a",), ("b",))
+        self.assertEqual(app.clients, 2)
+
+    def test_launches_beyond_max_clients_are_ignored_and_counted(self):
+        app = self.host(max_clients=2)
+        self.assertEqual([self.outcome(str(number)) for number in range(4)], [True, True, None, None])
+        self.observer.wait_for(("0",), ("1",))
+        self.assertEqual(app.clients, 4)
+        self.assertTrue(app._listening)
+        self.assertEqual(app.arguments, ())
+
+    def test_ignored_launches_get_an_orderly_end_without_an_answer(self):
+        self.host(max_clients=1)
+        self.assertEqual(self.exchange(b"x\0"), ACK)
+        self.assertEqual(self.exchange(b"x\0"), b"")
+
+    def test_both(self):
+        cases = (
+            # release_threshold, max_clients, what becomes of five launches
+            (2, 4, [True, True, "host", "host", "host"]),
+            # The fourth is ignored, and finds the port free when it claims once more.
+            (4, 2, [True, True, None, "host", "host"]),
+            (3, 3, [True, True, True, "host", "host"]),
+        )
+        for release_threshold, max_clients, expected in cases:
+            with self.subTest(release_threshold=release_threshold, max_clients=max_clients):
+                self.host(release_threshold=release_threshold, max_clients=max_clients)
+                self.assertEqual([self.outcome(str(number)) for number in range(5)], expected)
+                self.observer.wait_for(*[(str(n),) for n in range(expected.count(True))])
+
+    def test_wrong_secrets_are_clients(self):
+        app = self.host(secret="right", release_threshold=2)
+        self.assertEqual(self.exchange(b"wrong\0"), b"")
+        self.assertEqual(app.clients, 1)
+        self.assertEqual(self.exchange(b"right\0x\0"), ACK)
+        wait_until(lambda: not app._listening, "the port is free")
+        self.observer.wait_for(("x",))
+
+    def test_questions_are_no_clients(self):
+        app = self.host(release_threshold=1)
+        self.connect().close()
+        self.assertIsNone(self.second_launch(client=False).delivered)
+        self.assertTrue(Socket_Singleton.is_running(port=self.port))
+        self.assertEqual(self.exchange(b""), b"")
+        self.assertEqual(app.clients, 0)
+        self.assertTrue(app._listening)
+
+    def test_release_after_the_threshold_does_nothing_more(self):
+        app = self.host(release_threshold=1)
+        self.assertIs(self.outcome("x"), True)
+        other = self.singleton(strict=False)
+        app.release()
+        self.assertTrue(other._listening)
+        self.assertIs(self.outcome("y"), True)
+
+    def test_port_is_free_once_the_last_launch_has_its_answer(self):
+        for _ in range(100):
+            app = self.singleton(release_threshold=1)
+            self.assertEqual(self.exchange(b"x\0"), ACK)
+            self.assert_free()
+            self.assertEqual(app.arguments, (("x",),))
+
+    def test_release_threshold_counts_launches_without_arguments(self):
+        app = self.host(release_threshold=2)
+        self.assertIs(self.second_launch().delivered, True)
+        self.assertTrue(app._listening)
+        self.assertIs(self.second_launch().delivered, True)
+        self.assert_free()
+        self.assertEqual(self.observer.calls, [])
+
+    def test_release_threshold_ends_a_timeout(self):
+        app = self.host(release_threshold=1, timeout=1000)
+        self.launches("a")
+        inside.io_thread(app).join(30)
+        self.assertFalse(inside.io_thread(app).is_alive(), "it would hold the program")
+
+    def test_release_threshold_lowered_below_the_count(self):
+        app = self.host(release_threshold=100)
+        self.launches("a", "b", "c")
+        app.release_threshold = 2
+        self.launches("d")
+        self.assert_free()
+        self.observer.wait_for(("a",), ("b",), ("c",), ("d",))
+
+
+class TestTimeouts(SingletonTestCase):
+    """`timeout`: the host gives up the port by itself, and holds it until then."""
+
+    def wait_for_release(self, app) -> None:
+        wait_until(lambda: not app._listening, "the timeout releases")
+
+    def expire(self, app) -> None:
+        """Have the timeout be over, which the host sees with the next event."""
+        with host_clock_ahead():
+            with contextlib.suppress(ConnectionError):
+                self.connect()
+            self.wait_for_release(app)
+
+    def test_port_is_free_after_the_timeout_and_not_before(self):
+        begun = time.monotonic()
+        app = self.singleton(timeout=0.3)
+        self.wait_for_release(app)
+        self.assertGreaterEqual(time.monotonic() - begun, 0.3)
+        app = self.singleton(timeout=PATIENCE, strict=False)
+        self.assertIsNone(self.second_launch(client=False).delivered)
+        self.expire(app)
+        self.singleton(strict=False)
+
+    def test_fractions_count(self):
+        for seconds in (0.05, "0.15", 0.25):
+            with self.subTest(seconds=seconds):
+                begun = time.monotonic()
+                with Stopwatch() as took:
+                    app = self.singleton(timeout=seconds)
+                    self.assertEqual(app.timeout, float(seconds))
+                    self.wait_for_release(app)
+                self.assertGreaterEqual(time.monotonic() - begun, float(seconds))
+                self.assertLess(took.seconds, float(seconds) + SLACK)
+
+    def test_zero_is_no_timeout(self):
+        app = self.singleton(timeout=0)
+        following = self.singleton(port=0, timeout=0.1)
+        self.wait_for_release(following)
+        self.assertTrue(app._listening)
+        self.assertIs(self.second_launch("x").delivered, True)
+
+    def test_timeout_longer_than_a_selector_can_wait(self):
+        app = self.singleton(timeout=1e12)
+        self.assertEqual(self.exchange(b"x\0"), ACK)
+        self.assertTrue(app._listening)
+
+    def test_a_script_that_ends_early_lives_and_serves_until_the_timeout(self):
+        program = self.start(PROGRAMS / "ends_early.py", self.port, 1000, ready="main ends")
+        self.assertEqual(self.exchange(b"late\0launch\0"), ACK)
+        program.expect("got late launch")
+        self.assertIsNone(program.process.poll())
+        self.assertEqual(self.exchange(b"time is over\0"), ACK)
+        program.expect("got time is over")
+        with contextlib.suppress(ConnectionError):
+            self.connect()  # an event, with which the host looks at its clock
+        self.finish(program)
+        self.assertEqual(program.err, "")
+        self.singleton(strict=False)
+
+    def test_a_script_that_releases_does_not_wait_for_its_timeout(self):
+        begun = time.monotonic()
+        program = self.start(PROGRAMS / "ends_early.py", self.port, PATIENCE, "release", ready="main ends")
+        self.finish(program)
+        self.assertLess(time.monotonic() - begun, PATIENCE / 2)
+
+    def test_command_of_the_test_application(self):
+        begun = time.monotonic()
+        self.run_app("timeout", 0.5, self.port)
+        self.assertGreaterEqual(time.monotonic() - begun, 0.5)
+        self.singleton(strict=False)
+
+    def test_on_time_while_an_observer_is_busy(self):
+        app = self.singleton(timeout=PATIENCE)
+        entered, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        app.trace(lambda args: (entered.set(), go_on.wait(PATIENCE)))
+        self.assertEqual(self.exchange(b"x\0"), ACK)
+        self.assertTrue(entered.wait(PATIENCE))
+        self.expire(app)
+        self.assertFalse(go_on.is_set())
+        self.singleton(strict=False)
+
+    def test_released_on_time_under_a_stream_of_launches_and_silent_peers(self):
+        app = self.singleton(timeout=PATIENCE)
+        self.connect().sendall(b"half a pack")
+        for _ in range(20):
+            self.assertEqual(self.exchange(b"x\0"), ACK)
+        late = 0
+        with host_clock_ahead(), contextlib.suppress(ConnectionError):  # refused, or reset
+            while app._listening:
+                late += bool(self.exchange(b"x\0"))
+        self.wait_for_release(app)
+        self.assertLessEqual(late, 1, "it looks at the clock whatever comes")
+        self.assertEqual(len(app.arguments), 20 + late)
+
+    def test_what_was_owned_before_the_timeout_is_delivered_after_it(self):
+        app, observer = self.singleton(timeout=PATIENCE), Collector()
+        self.assertEqual(self.exchange(b"x\0"), ACK)
+        self.expire(app)
+        self.assertEqual(app.arguments, (("x",),))
+        app.trace(observer)
+        observer.wait_for(("x",))
+
+    def test_owned_launches_are_delivered_after_the_timeout(self):
+        """To release by itself is not to throw away: observers have not been told to stop."""
+        entered, go_on, observer = threading.Event(), threading.Event(), Collector()
+        self.addCleanup(go_on.set)
+        app = self.singleton(timeout=PATIENCE)
+
+        def slow(args):
+            entered.set()
+            go_on.wait(PATIENCE)
+            observer(args)
+
+        app.trace(slow)
+        for word in "ab":
+            self.assertIs(self.second_launch(word).delivered, True)
+        self.assertTrue(entered.wait(PATIENCE))
+        self.expire(app)
+        go_on.set()
+        observer.wait_for(("a",), ("b",))
+
+    def test_nothing_stays_open(self):
+        """Also before somebody calls `release`."""
+        before = descriptors()
+        app = Socket_Singleton(port=self.port, timeout=PATIENCE)
+        self.expire(app)
+        inside.io_thread(app).join(PATIENCE)
+        self.doCleanups()  # the peer is of this process, too
+        self.assertEqual(descriptors() - before, frozenset())
+        app.release()
+
+    def test_release_ends_the_thread_that_waits_for_the_timeout(self):
+        app = self.singleton(timeout=PATIENCE)
+        self.assertIn(inside.io_thread(app), threading.enumerate())
+        self.assertFalse(inside.io_thread(app).daemon, "it holds the interpreter")
+        app.release()
+        self.assertNotIn(inside.io_thread(app), threading.enumerate())
+
+    def test_release_from_an_observer_cancels_after_the_script_ended(self):
+        host = self.start("-c", RELEASED_BY_OBSERVER, self.port, ready="ready")
+        self.assertIs(self.second_launch("x").delivered, True)
+        self.finish(host)
+        self.assertEqual(host.err, "")
+
+    def test_released_host_does_not_take_the_port_from_the_next(self):
+        before = set(threading.enumerate())
+        with Socket_Singleton(port=self.port, timeout=0.1):
+            pass
+        self.assertEqual(set(threading.enumerate()) - before, set(), "a timer is left")
+        following = self.singleton(strict=False)
+        other = self.singleton(port=0, timeout=0.2)
+        self.wait_for_release(other)
+        self.assertTrue(following._listening)
+
+
+class TestHostEnduresStarvation(SingletonTestCase):
+    """No free descriptor, no thread."""
+
+    def test_launches_wait_and_are_served_afterwards(self):
+        self.check(0)
+
+    def test_an_incomplete_peer_makes_room(self):
+        self.check(3)
+
+    def test_no_memory_to_resume_with_either(self):
+        host = self.check(0, "no-memory")
+        self.assertIn("failed True", host.lines)
+
+    def check(self, parked_peers: int, *how: str):
+        host = self.start(PROGRAMS / "starved_host.py", self.port, *how, ready="ready")
+        parked = [self.connect() for _ in range(parked_peers)]
+        for peer in parked:
+            peer.sendall(b"half a pack")
+        self.assertEqual(self.exchange(b"after them\0"), ACK)  # so these have been accepted
+        host.expect("got after them")  # and its own descriptor is closed
+        host.write("starve\n")
+        host.expect("starved")
+        begun = time.monotonic()
+        if parked:
+            # Room is made for a launch at once, not when the peers' time is up, and for it alone.
+            launch = self.connect()
+            self.assert_reset(parked[0])
+            for peer, rest in ((parked[1], b"et\0"), (parked[2], b"et\0"), (launch, b"made room\0")):
+                peer.sendall(rest)
+                peer.shutdown(socket.SHUT_WR)
+                self.assertEqual(read_to_end(peer), ACK)
+            self.assertLess(time.monotonic() - begun, inside.limit("PEER_TIME") / 2)
+        launches = [self.start_app("default", self.port, word) for word in "abc"]
+        self.assertIsNone(self.second_launch(client=False).delivered)  # the port is held
+        # The fault itself. The launches have 2 s, and half of that is for a machine that is busy.
+        time.sleep(max(0.0, begun + 1.0 - time.monotonic()))
+        starved = time.monotonic() - begun
+        host.write("feed\n")
+        for launch in launches:
+            self.finish(launch)
+            self.assertEqual(launch.lines, [], "it became a host beside a host")
+        for word in "abc":
+            host.expect(f"got {word}")
+        (line,) = wait_until(lambda: [x for x in host.lines if x.startswith("turns ")], "the number of turns")
+        # A turn at the end of each pause, and one in which it finds that there is still no descriptor.
+        self.assertLess(int(line.split()[1]), 10 + 4 * starved / inside.limit("PAUSE"), "it was spinning")
+        self.assertEqual(self.exchange(b"later\0"), ACK)
+        host.expect("got later")
+        host.write("\n")
+        return self.finish(host)
+
+    def test_every_shortage_of_descriptors(self):
+        try:
+            import resource  # noqa: F401
+        except ImportError:
+            self.skipTest("this system has no limit to set")
+        program = self.start(PROGRAMS / "few_descriptors.py", self.port)
+        wait_until(lambda: "host" in program.out or program.process.poll() is not None, "a host at last")
+        failed = len(program.lines) - 1
+        self.assertEqual(
+            program.lines, [*(f"failed {n}" for n in range(failed)), f"host {failed}"], program.describe()
+        )
+        self.assertGreater(failed, 1, "one is enough for the listener, and not for the rest")
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        program.expect("got word")
+        program.write("\n")
+        self.finish(program)
+        self.assertEqual(program.err, "")
+
+    def test_no_thread_for_the_host(self):
+        before = left_behind()
+        with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            try:
+                self.singleton()
+            except (OSError, RuntimeError) as error:
+                self.assertIn("can't start new thread", str(error))
+                self.assertEqual(left_behind(before), NOTHING)
+            else:
+                self.fail("it is a host without a thread")
+        self.assertEqual(self.singleton(strict=False).port, self.port)
+
+
+@unittest.skipUnless(os.path.isdir("/proc/self/task"), "this system does not show its threads")
+class TestIdle(HostTestCase):
+    """A host costs nothing while nobody comes."""
+
+    def test_one_thread_that_never_wakes(self):
+        before = set(os.listdir("/proc/self/task"))
+        self.singleton()
+        threads = set(os.listdir("/proc/self/task")) - before
+        self.assertEqual(len(threads), 1)
+        self.assert_sleeps(threads)
+
+    def test_two_after_a_launch_and_peers_that_have_gone(self):
+        before = set(os.listdir("/proc/self/task"))
+        app = self.host()
+        self.connect().close()
+        self.assert_serves(app)
+        threads = set(os.listdir("/proc/self/task")) - before
+        self.assertEqual(len(threads), 2)
+        self.assert_sleeps(threads)
+
+    def assert_sleeps(self, threads) -> None:
+        seen = []
+
+        def settled():
+            seen.append(self.look(threads))
+            return len(seen) > 20 and seen[-1] == seen[-20] and "running" not in str(seen[-1])
+
+        wait_until(settled, "the threads wait")
+        time.sleep(1.0)  # what is looked at: a second in which nothing happens
+        self.assertEqual(self.look(threads), seen[-1])
+
+    @staticmethod
+    def look(threads) -> list:
+        """Return each thread's state, and how often it was switched to, by its own will or not."""
+        found = []
+        for thread in sorted(threads):
+            with open(f"/proc/self/task/{thread}/status") as file:
+                found += [line for line in file if "ctxt_switches" in line or line.startswith("State")]
+        return found

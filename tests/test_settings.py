@@ -1,0 +1,552 @@
+"""Settings: what is refused, what may change while the host runs, how they are shown; verbose lines."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import io
+import json
+import math
+import socket
+import sys
+import unittest
+from unittest import mock
+
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
+
+from .support import (
+    ACK,
+    MAX_PACKET,
+    NOTHING,
+    PROGRAMS,
+    Collector,
+    Printed,
+    Shelf,
+    SingletonTestCase,
+    expect_lines,
+    free_port,
+    inside,
+    left_behind,
+    read_to_end,
+)
+
+OUT_OF_RANGE = "port must be between 0 and 65535 (inclusive)"
+
+
+NEGATIVE = "{} must be greater than or equal to 0"
+
+
+NOT_FINITE = NEGATIVE + " and finite"
+
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+# Parameter, value, error, and its whole text or the beginning of it.
+BAD = (
+    ("port", -1, ValueError, OUT_OF_RANGE),
+    ("port", 65536, ValueError, OUT_OF_RANGE),
+    ("port", "-1", ValueError, OUT_OF_RANGE),
+    ("port", 10**30, ValueError, OUT_OF_RANGE),
+    ("port", "http", ValueError, "port must be a whole number, not 'http'"),
+    ("port", "", ValueError, "port must be a whole number, not ''"),
+    ("port", 1337.5, ValueError, "port must be a whole number, not 1337.5"),
+    ("port", NAN, ValueError, "port must be a whole number, not nan"),
+    ("port", INFINITY, ValueError, "port must be a whole number, not inf"),
+    ("port", None, TypeError, "port must be a whole number, not None"),
+    ("port", [1337], TypeError, "port must be a whole number, not [1337]"),
+    ("timeout", -1, ValueError, NEGATIVE.format("timeout")),
+    ("timeout", -0.001, ValueError, NEGATIVE.format("timeout")),
+    ("timeout", "-1.5", ValueError, NEGATIVE.format("timeout")),
+    ("timeout", -INFINITY, ValueError, NEGATIVE.format("timeout")),
+    ("timeout", INFINITY, ValueError, NOT_FINITE.format("timeout")),
+    ("timeout", NAN, ValueError, "timeout must be a number of seconds, not nan"),
+    ("timeout", "nan", ValueError, "timeout must be a number of seconds, not 'nan'"),
+    ("timeout", 10**400, ValueError, "timeout must be a number of seconds, not 1000"),
+    ("timeout", "soon", ValueError, "timeout must be a number of seconds, not 'soon'"),
+    ("timeout", None, TypeError, "timeout must be a number of seconds, not None"),
+    ("release_threshold", -1, ValueError, NEGATIVE.format("release_threshold")),
+    ("release_threshold", "-1", ValueError, NEGATIVE.format("release_threshold")),
+    ("release_threshold", "two", ValueError, "release_threshold must be a whole number, not 'two'"),
+    ("release_threshold", 0.5, ValueError, "release_threshold must be a whole number, not 0.5"),
+    ("release_threshold", INFINITY, ValueError, "release_threshold must be a whole number, not inf"),
+    ("release_threshold", None, TypeError, "release_threshold must be a whole number, not None"),
+    ("max_clients", -1, ValueError, NEGATIVE.format("max_clients")),
+    ("max_clients", "-1", ValueError, NEGATIVE.format("max_clients")),
+    ("max_clients", "two", ValueError, "max_clients must be a whole number, not 'two'"),
+    ("max_clients", NAN, ValueError, "max_clients must be a whole number, not nan"),
+    ("max_clients", None, TypeError, "max_clients must be a whole number, not None"),
+    ("secret", "a\0b", ValueError, "secret must not contain a NUL character"),
+    ("secret", "\0", ValueError, "secret must not contain a NUL character"),
+    ("secret", "\ud800", ValueError, "'utf-8' codec can't encode"),
+    ("secret", 5, TypeError, "secret must be a str, not int"),
+    ("secret", 0, TypeError, "secret must be a str, not int"),
+    ("secret", b"word", TypeError, "secret must be a str, not bytes"),
+    ("secret", b"", TypeError, "secret must be a str, not bytes"),
+    ("address", None, TypeError, "address must be a str, not NoneType"),
+    ("address", b"127.0.0.1", TypeError, "address must be a str, not bytes"),
+    ("address", 2130706433, TypeError, "address must be a str, not int"),
+    *(
+        ("argv", bad, TypeError, "argv must be a sequence of str")
+        for bad in ("word", b"word", 5, True, object())
+    ),
+    ("argv", [b"bytes"], TypeError, "argument 1 must be a str, not bytes"),
+    ("argv", ["word", 5], TypeError, "argument 2 must be a str, not int"),
+    ("argv", ("word", None), TypeError, "argument 2 must be a str, not NoneType"),
+    ("argv", bytearray(b"ints"), TypeError, "argument 1 must be a str, not int"),
+    ("argv", ["word", "a\0b"], ValueError, "argument 2 must not contain a NUL character"),
+    ("argv", ["\ud800"], ValueError, "'utf-8' codec can't encode"),
+    # Bytes count, not characters.
+    ("argv", ["\u00fc" * (MAX_PACKET // 2)], ValueError, f"the arguments take {MAX_PACKET + 1} bytes"),
+    *(
+        ("dispatch", bad, TypeError, "dispatch must be callable")
+        for bad in ("submit", 5, False, [], object())
+    ),
+    ("wait", -1, ValueError, NEGATIVE.format("wait")),
+    ("wait", "-0.001", ValueError, NEGATIVE.format("wait")),
+    ("wait", -INFINITY, ValueError, NEGATIVE.format("wait")),
+    ("wait", NAN, ValueError, "wait must be a number of seconds, not nan"),
+    ("wait", 10**400, ValueError, "wait must be a number of seconds, not 1000"),
+    ("wait", "", ValueError, "wait must be a number of seconds, not ''"),
+    *(("wait", bad, TypeError, "wait must be a number of seconds") for bad in (None, [], 1j, object())),
+)
+
+
+def is_json(value) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+class TestValidation(SingletonTestCase):
+    """What cannot be used is refused clearly, and leaves nothing behind."""
+
+    def fails(self, kind, text: str = "", **options) -> BaseException:
+        """Check that construction fails, and what was left when the caller sees the error."""
+        options.setdefault("port", self.port)
+        before = left_behind()
+        try:
+            Socket_Singleton(**options).release()
+        except kind as error:
+            # Here, with the traceback alive: not when a garbage collector comes.
+            self.assertEqual(left_behind(before), NOTHING)
+            self.assertEqual(str(error)[: len(text)], text)
+            return error
+        raise AssertionError(f"{options} was accepted")
+
+    # -- parameters --
+
+    def test_bad_parameters_have_clear_errors_and_leave_nothing(self):
+        for name, value, kind, text in BAD:
+            with self.subTest(name=name, value=str(value)[:20]):
+                with inside.no_sockets_of_launches():
+                    error = self.fails(kind, text, **{name: value})
+                if kind is not ValueError or "codec" not in text:
+                    self.assertIs(type(error), kind)
+
+    def test_texts_of_2_0_0_are_the_whole_texts(self):
+        for name, value, text in (
+            ("port", 65536, OUT_OF_RANGE),
+            ("timeout", -1, NEGATIVE.format("timeout")),
+            ("release_threshold", -1, NEGATIVE.format("release_threshold")),
+            ("max_clients", -1, NEGATIVE.format("max_clients")),
+        ):
+            with self.subTest(name=name):
+                self.assertEqual(str(self.fails(ValueError, **{name: value})), text)
+
+    def test_bad_parameters_are_found_before_the_host_is_asked(self):
+        listener = self.listener()
+        listener.setblocking(False)
+        for name, value, kind, text in BAD:
+            self.fails(kind, text, **{name: value})
+        with self.assertRaises(BlockingIOError):
+            listener.accept()
+
+    @unittest.skipUnless(hasattr(sys, "addaudithook"), "this Python cannot tell that a socket is made")
+    def test_bad_parameters_open_no_socket(self):
+        pairs = [(name, value) for name, value, *_ in BAD if is_json(value)]
+        program = self.start(PROGRAMS / "bad_parameters.py")
+        for pair in pairs:
+            program.write(json.dumps(pair) + "\n")
+        program.process.stdin.close()
+        self.finish(program)
+        self.assertEqual(program.lines, ["the hook sees a socket True", "sockets 0"])
+
+    def test_is_checked_by_a_launch_that_would_be_a_second_one_too(self):
+        app = self.singleton()
+        with self.assertRaises(TypeError):
+            Socket_Singleton(port=self.port, argv=[5], strict=False)
+        self.assertEqual(app.clients, 0)
+        self.assertEqual(self.exchange(b"\0"), ACK)
+
+    def test_numbers_in_strings(self):
+        app = self.singleton(port=str(self.port), timeout="1000.5", release_threshold="3", max_clients="2")
+        self.assertEqual(
+            (app.port, app.timeout, app.release_threshold, app.max_clients), (self.port, 1000.5, 3, 2)
+        )
+        self.assertEqual(str(app), f"Socket_Singleton(address='127.0.0.1', port={self.port})")
+        self.assertIs(self.second_launch("x", port=str(self.port)).delivered, True)
+
+    def test_numbers(self):
+        for given, kept in ((0, 0), (2, 2), (1.5, 1.5), ("1.5", 1.5), ("3", 3), (math.inf, math.inf)):
+            with self.subTest(wait=given):
+                app = self.singleton(wait=given)
+                self.assertEqual(app.wait, kept)
+                self.assertTrue(repr(app).endswith(f", wait={kept})"), repr(app))
+                app.release()
+
+    def test_whole_timeouts_are_shown_as_whole_numbers(self):
+        for given, shown in ((300.0, "300"), ("300", "300"), (300, "300"), (300.5, "300.5"), (0.0, "0")):
+            with self.subTest(given=given):
+                app = self.singleton(timeout=given)
+                self.assertEqual((app.timeout, str(app.timeout)), (float(given), shown))
+                self.assertIn(f"timeout={shown}, ", repr(app))
+                app.release()
+
+    def test_limits_of_what_is_accepted(self):
+        for options in (
+            {"release_threshold": 10**30},
+            {"max_clients": 0},
+            {"timeout": 1e300},
+            {"secret": ""},
+        ):
+            with self.subTest(options=options):
+                app = self.singleton(**options)
+                self.assertEqual(self.exchange(b"x\0"), ACK)
+                app.release()
+
+    # -- addresses --
+
+    def test_unknown_host_name(self):
+        self.fails(socket.gaierror, address="no such host")
+
+    def test_address_of_another_machine(self):
+        """An address for documentation (RFC 5737): it can be bound nowhere, and nobody is asked."""
+        error = self.fails(OSError, address="192.0.2.1")
+        self.assertNotIsInstance(error, MultipleSingletonsError)
+        self.assertIsNotNone(error.errno)
+        # The same port is free elsewhere.
+        self.singleton()
+
+
+NEWER = {"argv": None, "notify_empty": False, "dispatch": None, "wait": 0}
+
+
+class TestSettings(SingletonTestCase):
+    # -- the constructor --
+
+    def test_constructor_has_the_order_and_the_defaults_of_2_0_0_and_newer_ones_by_name(self):
+        parameters = inspect.signature(Socket_Singleton).parameters.values()
+        positional = [x for x in parameters if x.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        self.assertEqual(
+            [(parameter.name, parameter.default) for parameter in positional],
+            [
+                ("address", "127.0.0.1"),
+                ("port", 1337),
+                ("timeout", 0),
+                ("client", True),
+                ("strict", True),
+                ("release_threshold", 0),
+                ("max_clients", 0),
+                ("verbose", False),
+                ("secret", None),
+            ],
+        )
+        # Whatever came later is named.
+        newer = [x for x in parameters if x not in positional]
+        self.assertEqual({x.name: x.default for x in newer}, NEWER)
+        self.assertEqual({x.kind for x in newer}, {inspect.Parameter.KEYWORD_ONLY})
+
+    def test_attributes_are_what_was_given(self):
+        given = ("127.0.0.1", self.port, 60, False, False, 3, 2, True, "word")
+        app = Socket_Singleton(*given)
+        self.addCleanup(app.release)
+        names = list(inspect.signature(Socket_Singleton).parameters)[: len(given)]
+        self.assertEqual(tuple(getattr(app, name) for name in names), given)
+
+    def test_newer_ones_are_attributes(self):
+        app = self.singleton()
+        self.assertEqual({name: getattr(app, name) for name in NEWER}, NEWER)
+        app.release()
+        app = self.singleton(argv=["a", "b"], notify_empty=True, dispatch=print, wait="1.5")
+        self.assertEqual((app.argv, app.notify_empty, app.dispatch, app.wait), (("a", "b"), True, print, 1.5))
+
+    def test_switches_are_shown_as_such(self):
+        app = self.singleton(client=1, strict=0, verbose="")
+        self.assertIn("client=True, strict=False,", repr(app))
+        self.assertIs(app.verbose, False)
+
+    # -- texts --
+
+    def test_str(self):
+        app = self.singleton()
+        self.assertEqual(str(app), f"Socket_Singleton(address='127.0.0.1', port={self.port})")
+
+    def test_repr_of_the_defaults(self):
+        app = self.singleton()
+        self.assertEqual(
+            repr(app),
+            f"Socket_Singleton(address='127.0.0.1', port={self.port}, timeout=0, client=True, strict=True, "
+            "release_threshold=0, max_clients=0, verbose=False, secret=None, "
+            "observers=0, clients=0, listening=True, argv=None, notify_empty=False, dispatch=None, wait=0)",
+        )
+
+    def test_repr_of_everything_else(self):
+        shelf = Shelf()
+        app = self.singleton(
+            timeout=2.5e6,
+            client=False,
+            strict=False,
+            release_threshold=9,
+            max_clients=8,
+            verbose=True,
+            secret="do not show",
+            argv=["a", "b"],
+            notify_empty=True,
+            dispatch=shelf,
+            wait=INFINITY,
+        )
+        app.trace(id)
+        app.trace(Collector())
+        self.assertEqual(self.exchange(b"do not show\0"), ACK)
+        shown = (
+            f"Socket_Singleton(address='127.0.0.1', port={self.port}, timeout=2500000, client=False, "
+            "strict=False, release_threshold=9, max_clients=8, verbose=True, secret=***, "
+        )
+        later = f", argv=('a', 'b'), notify_empty=True, dispatch={shelf!r}, wait=inf)"
+        self.assertEqual(repr(app), shown + "observers=2, clients=1, listening=True" + later)
+        app.release()
+        self.assertEqual(repr(app), shown + "observers=0, clients=1, listening=False" + later)
+
+    def test_repr_of_an_empty_secret_is_that_of_none(self):
+        self.assertIn("secret=None", repr(self.singleton(secret="")))
+
+    # -- what may change while the host runs --
+
+    def test_counts_that_are_set_later(self):
+        app = self.singleton()
+        for name in ("release_threshold", "max_clients"):
+            with self.subTest(name=name):
+                for bad, error in (
+                    ("many", ValueError),
+                    (-1, ValueError),
+                    (1.5, ValueError),
+                    (None, TypeError),
+                ):
+                    with self.assertRaisesRegex(error, name):
+                        setattr(app, name, bad)
+                self.assertEqual(getattr(app, name), 0)
+        app.max_clients = "1"
+        self.assertIn("max_clients=1,", repr(app))
+        self.assertEqual([self.outcome("a"), self.outcome("b")], [True, None])
+        app.release_threshold = 3
+        # The third is ignored, and finds the port free when it claims once more.
+        self.assertEqual(self.outcome("c"), "host")
+
+    def test_max_clients_that_is_set_later(self):
+        app, observer = self.observed(max_clients=1)
+        self.assertEqual([self.outcome(word) for word in "ab"], [True, None])
+        app.max_clients = 3
+        self.assertEqual([self.outcome(word) for word in "cd"], [True, None])
+        app.max_clients = 0
+        self.assertEqual([self.outcome("e")], [True])
+        observer.wait_for(("a",), ("c",), ("e",))
+        self.assertEqual(app.clients, 5)
+
+    def test_secret_that_is_set_later(self):
+        app = self.singleton(port=0)
+        for secret, data, answer in (
+            (None, b"old\0word\0", ACK),
+            ("new", b"old\0word\0", b""),
+            ("new", b"new\0word\0", ACK),
+            (None, b"word\0", ACK),
+        ):
+            app.secret = secret
+            self.assertEqual((self.exchange(data, app.port), app.secret), (answer, secret))
+        self.assertEqual(app.arguments, (("old", "word"), ("word",), ("word",)))
+        with self.assertRaises(ValueError):
+            app.secret = "a\0b"
+        self.assertIsNone(app.secret)
+
+    def test_notify_empty_that_is_set_later(self):
+        app, observer = self.observed()
+        Socket_Singleton.send([], port=self.port)
+        app.notify_empty = True
+        Socket_Singleton.send([], port=self.port)
+        app.notify_empty = False
+        Socket_Singleton.send([], port=self.port)
+        Socket_Singleton.send(["last"], port=self.port)
+        observer.wait_for((), ("last",))
+
+    def test_dispatch_that_is_set_later(self):
+        shelf = Shelf()
+        app, observer = self.observed()
+        self.outcome("undispatched")
+        observer.wait_for(("undispatched",))
+        app.dispatch = shelf
+        self.outcome("dispatched")
+        shelf.wait_for(1)
+        shelf.run()
+        app.dispatch = None
+        self.outcome("again not")
+        observer.wait_for(("undispatched",), ("dispatched",), ("again not",))
+
+
+class TestVerboseLines(SingletonTestCase):
+    def notify(self, observer, **options) -> None:
+        """Have ``observer`` called in this thread by a host of its own."""
+        app = self.singleton(port=0, verbose=True, **options)
+        app.trace(observer)
+        app._append_args(("x",))
+
+    def test_verbose_observer_exception(self):
+        app, after = self.singleton(verbose=True), Collector()
+
+        def careless(args):
+            raise ValueError("Intentional test exception")
+
+        with expect_lines("Observer careless raised exception: ValueError: Intentional test exception"):
+            app.trace(careless)
+            app.trace(after)
+            self.second_launch("x")
+            after.wait_for(("x",))
+
+    def test_verbose_partial(self):
+        observer = functools.partial(lambda args: 1 / 0)
+        with expect_lines(f"Observer {observer!r} raised exception: ZeroDivisionError: division by zero"):
+            self.notify(observer)
+
+    def test_verbose_callable_object(self):
+        class Odd:
+            def __repr__(self):
+                return "an odd one"
+
+            def __call__(self, args):
+                raise KeyError("word")
+
+        with expect_lines("Observer an odd one raised exception: KeyError: 'word'"):
+            self.notify(Odd())
+
+    def test_verbose_observers_that_cannot_be_shown(self):
+        """What it can still say, it says; and it goes on, whatever showing them raises."""
+
+        class Unshowable(Exception):
+            def __init__(self, kind):
+                super().__init__()
+                self.kind = kind
+
+            def __str__(self):
+                raise self.kind("out of __str__")
+
+        class Nameless:
+            def __init__(self, kind):
+                self.kind = kind
+
+            @property
+            def __name__(self):
+                raise self.kind("out of __name__")
+
+            __repr__ = __str__ = lambda self: self.__name__
+
+            def __call__(self, args):
+                raise Unshowable(self.kind)
+
+        def unshowable(args, kind):
+            raise Unshowable(kind)
+
+        for kind in (ValueError, SystemExit, KeyboardInterrupt):
+            observers = {
+                "exception": functools.partial(unshowable, kind=kind),
+                "observer": Nameless(kind),
+            }
+            for name, observer in observers.items():
+                with self.subTest(what=name, kind=kind):
+                    try:
+                        with Printed() as printed:
+                            self.notify(observer)
+                    except BaseException as error:
+                        self.fail(f"{error!r} went through to the caller")
+                    self.assertRegex(
+                        printed.out,
+                        r"\ASocket_Singleton: Observer .* raised exception: Unshowable.*\n\Z",
+                    )
+
+    def test_verbose_wrong_secret(self):
+        app = self.singleton(verbose=True, secret="right")
+        with expect_lines(f"Client verification failed on port {self.port}, ignoring connection"):
+            self.assertEqual(self.exchange(b"wrong\0word\0"), b"")
+        self.assertEqual((app.clients, app.arguments), (1, ()))
+
+    def test_verbose_packet_too_long(self):
+        self.singleton(verbose=True)
+        failed = f"Failed to decode data from client on port {self.port}"
+        with expect_lines(f"{failed} (more than {MAX_PACKET} bytes)"), contextlib.suppress(ConnectionError):
+            self.exchange(b"x" * (MAX_PACKET + 1))
+
+    def test_verbose_packet_incomplete_at_its_deadline(self):
+        app = self.singleton(verbose=True)
+        peer = self.connect()
+        peer.sendall(b"half a pack")
+        failed = f"Failed to decode data from client on port {self.port}"
+        with expect_lines(f"{failed} (incomplete after 5 seconds)"), self.peers_out_of_time(app, 11):
+            self.assertRaises(ConnectionError, read_to_end, peer)
+        self.assertEqual((app.clients, app.arguments), (0, ()))
+
+    def test_verbose_connection_failure(self):
+        self.bound()
+        with Printed() as printed:
+            self.assertIs(self.second_launch("word", verbose=True).delivered, False)
+        failed = f"Socket_Singleton: Failed to connect to existing instance on 127.0.0.1:{self.port}"
+        self.assertEqual(printed.out.count("\n"), 1)
+        self.assertEqual(printed.out[: len(failed)], failed)
+
+    def test_not_verbose_prints_nothing(self):
+        with Printed() as printed:
+            app, after = self.singleton(secret="right"), Collector()
+            app.trace(lambda args: 1 / 0)
+            app.trace(after)
+            self.exchange(b"wrong\0")
+            self.exchange(b"right\0word\0")
+            after.wait_for(("word",))
+            app.release()
+        self.assertEqual((printed.out, printed.err), ("", ""))
+
+    def test_verbose_may_be_changed_as_the_host_runs(self):
+        app = self.singleton()
+        app.trace(lambda args: 1 / 0)
+        with expect_lines():
+            app._append_args(("x",))
+        app.verbose = True
+        with expect_lines("Observer <lambda> raised exception: ZeroDivisionError: division by zero"):
+            app._append_args(("x",))
+
+    def test_verbose_without_a_usable_stdout(self):
+        class Broken(io.StringIO):
+            def __init__(self, kind):
+                super().__init__()
+                self.kind = kind
+                self.asked = False
+
+            def write(self, text):
+                self.asked = True
+                raise self.kind("out of stdout")
+
+        closed = io.StringIO()
+        closed.close()
+        for stdout in (None, closed, object(), *map(Broken, (OSError, SystemExit, KeyboardInterrupt))):
+            with self.subTest(stdout=stdout, kind=getattr(stdout, "kind", None)):
+                self.port = free_port()
+                app, after = self.singleton(verbose=True, secret="right"), Collector()
+                app.trace(lambda args: 1 / 0)
+                app.trace(after)
+                stderr = io.StringIO()  # where the traceback of a thread that dies would go
+                with mock.patch("sys.stdout", stdout), mock.patch("sys.stderr", stderr):
+                    self.assertEqual(self.exchange(b"wrong\0"), b"")
+                    for word in (b"a", b"b"):
+                        self.assertEqual(self.exchange(b"right\0" + word + b"\0"), ACK)
+                    after.wait_for(("a",), ("b",))
+                self.assertTrue(getattr(stdout, "asked", True))
+                self.assertEqual(stderr.getvalue(), "")

@@ -1,0 +1,223 @@
+"""The class: `release`, the context manager, addresses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+from Socket_Singleton import Socket_Singleton
+
+from .support import (
+    ACK,
+    PATIENCE,
+    Collector,
+    SingletonTestCase,
+    free_port,
+    inside,
+    skip_without_ipv6,
+    wait_until,
+)
+
+
+class TestInProcess(SingletonTestCase):
+    # -- context manager --
+
+    def test_context_manager(self):
+        app = Socket_Singleton(port=self.port)
+        self.addCleanup(app.release)
+        with app as entered:
+            self.assertIs(entered, app)
+            self.assertTrue(app._listening)
+            self.assertIsNone(self.second_launch(client=False).delivered)
+        self.assertFalse(app._listening)
+        self.assert_free()
+
+    def test_context_manager_releases_on_an_exception_and_lets_it_pass(self):
+        for kind in (ValueError, KeyboardInterrupt, SystemExit):
+            with self.assertRaisesRegex(kind, "out of the block"), Socket_Singleton(port=self.port):
+                raise kind("out of the block")
+            self.assert_free()
+
+    # -- release --
+
+    def test_release_twice(self):
+        app = self.singleton()
+        app.release()
+        app.release()
+        # The second one must not harm who came next.
+        following = self.singleton()
+        app.release()
+        self.assertEqual(self.exchange(b"x\0"), ACK)
+        self.assertEqual((app.arguments, following.arguments), ((), (("x",),)))
+
+    def test_close_is_release(self):
+        app = self.singleton()
+        app.close()
+        self.assertFalse(app._listening)
+        self.assert_free()
+        app.close()
+
+    def test_release_from_an_observer(self):
+        app, released = self.singleton(), threading.Event()
+
+        def observer(args):
+            app.release()
+            self.assert_free()
+            released.set()
+
+        after = Collector()
+        app.trace(observer)
+        app.trace(after)
+        self.second_launch("x")
+        self.assertTrue(released.wait(PATIENCE))
+        app.release()
+        inside.observer_thread(app).join(PATIENCE)
+        self.assertFalse(inside.observer_thread(app).is_alive())
+        self.assertEqual(after.calls, [], "an observer was called after the release")
+
+    def test_release_from_many_threads_at_once(self):
+        for _ in range(20):
+            app = self.singleton()
+
+            def release(_, app=app):
+                app.release()
+                return app._listening
+
+            self.assertEqual(self.at_once(8, release), [False] * 8)  # it returns when it is done
+            self.assert_free()
+
+    def test_release_leaves_no_thread(self):
+        before = set(threading.enumerate())
+
+        def added():
+            return set(threading.enumerate()) - before
+
+        app = self.singleton()
+        self.assertEqual(len(added()), 1, "an idle host runs one thread")
+        observer = Collector()
+        app.trace(observer)
+        self.second_launch("x")
+        observer.wait_for(("x",))
+        app.release()
+        wait_until(lambda: not added(), "the observers' thread ends")
+
+    def test_launches_after_release_become_hosts(self):
+        first = self.singleton()
+        first.release()
+        following = self.singleton(strict=False)
+        self.assertIs(self.second_launch("x").delivered, True)
+        self.assertEqual((first.clients, following.clients), (0, 1))
+
+    def test_release_on_the_io_thread(self):
+        """A finalizer may run on any thread, and may release."""
+        app = self.singleton()
+        with inside.on_the_io_thread(app, app.release):
+            self.assertEqual(self.exchange(b"x\0"), ACK)
+            self.join(inside.io_thread(app))
+        self.assert_free()
+
+    def test_release_tells_if_it_cannot_be_done(self):
+        app = self.singleton()
+        blocked, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def block():
+            blocked.set()
+            go_on.wait(PATIENCE)
+
+        with inside.on_the_io_thread(app, block), inside.limits(CLOSE_TIME=0.05):
+            peer = self.connect()
+            peer.sendall(b"x\0")
+            peer.shutdown(socket.SHUT_WR)
+            self.assertTrue(blocked.wait(PATIENCE))
+            with self.assertRaises(RuntimeError):
+                app.release()
+            go_on.set()
+        app.release()
+        self.singleton(strict=False)
+
+    # -- release by signal handlers --
+
+    def test_release_from_a_signal_handler_that_interrupted_release(self):
+        """At the same time, in the same thread, while a lock is held."""
+        app = self.singleton()
+        inside.interrupt_release(app, app.release)
+        app.release()
+        self.assert_free()
+
+    def test_release_from_a_signal_handler_that_interrupted_a_look_at_arguments(self):
+        """It waits for the I/O thread, which must not wait for the lock that the look holds."""
+        app, observer = self.observed()
+        with inside.inbox_lock(app):
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            app.release()
+        self.assert_free()
+        self.assertEqual((observer.calls, app.arguments), ([], (("word",),)))
+
+    def test_release_from_a_signal_handler_that_interrupted_the_start_of_a_thread(self):
+        """Python holds a lock there, which every thread needs in order to be gone."""
+        app = self.singleton()
+        with threading._active_limbo_lock:
+            app.release()
+        self.assert_free()
+
+    def test_release_that_was_interrupted_is_made_up_for(self):
+        """By a handler that raised, just when it knew that all is shut; and a forked child lives on."""
+        app = self.singleton()
+        copy = inside.wakened_socket_of_a_child(app)
+        self.addCleanup(copy.close)
+        with inside.release_that_just_saw_the_end(app, PATIENCE):
+            app.release()
+        self.singleton(strict=False)
+
+    # -- addresses --
+
+    def reached(self, address: str) -> Socket_Singleton:
+        """Return a host at ``address``, after a second launch at the same one has reached it."""
+        app = self.singleton(address=address)
+        self.assertIs(self.second_launch("word", address=address).delivered, True)
+        Socket_Singleton.send(["sent"], address=address, port=self.port)
+        self.assertTrue(Socket_Singleton.is_running(address=address, port=self.port))
+        self.assertEqual(app.arguments, (("word",), ("sent",)))
+        self.assertEqual(app.address, address)
+        return app
+
+    def test_port_0_binds_a_free_one(self):
+        app, other = self.singleton(port=0), self.singleton(port=0)
+        self.assertGreater(app.port, 0)
+        self.assertNotEqual(app.port, other.port)
+        self.assertIn(f"port={app.port}", str(app))
+        self.assertEqual(self.exchange(b"word\0", app.port), ACK)
+        self.assertEqual(app.arguments, (("word",),))
+
+    def test_address_localhost(self):
+        self.assertIn("address='localhost'", str(self.reached("localhost")))
+
+    def test_address_ipv6_loopback(self):
+        skip_without_ipv6()
+        self.assertIn("address='::1'", str(self.reached("::1")))
+        self.assertFalse(Socket_Singleton.is_running(port=self.port), "127.0.0.1 is another address")
+
+    def test_address_ipv6_wildcard(self):
+        skip_without_ipv6()
+        self.reached("::")
+
+    def test_address_ipv4_wildcards(self):
+        for address in ("0.0.0.0", ""):
+            with self.subTest(address=address):
+                self.port = free_port()
+                app = self.reached(address)
+                # On all of the machine's addresses, so the default one finds it too.
+                self.assertIs(self.second_launch("from 127.0.0.1").delivered, True)
+                self.assertEqual(app.arguments[2:], (("from 127.0.0.1",),))
+
+    def test_hosts_on_different_addresses(self):
+        first = self.singleton()
+        try:
+            second = self.singleton(address="127.0.0.2", strict=False)
+        except OSError as error:
+            self.skipTest(f"this machine has one loopback address: {error}")
+        self.assertIs(self.second_launch("to the first").delivered, True)
+        self.assertIs(self.second_launch("to the second", address="127.0.0.2").delivered, True)
+        self.assertEqual(first.arguments, (("to the first",),))
+        self.assertEqual(second.arguments, (("to the second",),))
