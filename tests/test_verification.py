@@ -15,20 +15,23 @@ from verification.soak.schedule import Event, Role, Setting, digest, schedule
 
 from .support import ROOT
 
-SETTING = Setting("forged", "", "127.0.0.1", 1, "", "", True)
 KILL = -9
+
+
+def setting(seed="forged", name="", secret="", rough=True) -> Setting:
+    return Setting(seed, "", "127.0.0.1", 1, name, secret, rough)
 
 
 class Forged:
     """A round that never was: its processes, and what they wrote. Times are in seconds from its begin."""
 
-    def __init__(self, **setting) -> None:
+    def __init__(self, **options) -> None:
         self.children: dict = {}
         self.lines: list = []
         self.stops: list = []
         self.stalls: list = []
         self.port_error = ""
-        self.setting = SETTING._replace(**setting)
+        self.setting = setting(**options)
 
     def child(self, kind="forked", began=0.0, ended=1.0, ending="release", **more) -> int:
         """Add a process, and return its number."""
@@ -73,8 +76,8 @@ class Forged:
 
     def found(self) -> list:
         """Return what the judge says of it, without the explanations."""
-        values = vars(self)
-        judge = Judge(Record(**{name: values[name] for name in Record._fields}), collections.defaultdict(int))
+        record = Record(self.setting, self.children, self.lines, self.stalls, self.stops, self.port_error)
+        judge = Judge(record, collections.defaultdict(int))
         judge.judge()
         self.counts = dict(judge.counts)
         return [
@@ -282,16 +285,14 @@ class TestJudge(unittest.TestCase):
 
 class TestSchedule(unittest.TestCase):
     def test_the_same_seed_gives_the_same_events(self):
-        one, again, other = (list(schedule(SETTING._replace(seed=seed))) for seed in ("7/0", "7/0", "8/0"))
+        one, again, other = (list(schedule(setting(seed=seed))) for seed in ("7/0", "7/0", "8/0"))
         self.assertEqual(one, again)
         self.assertNotEqual(one, other)
 
     def test_hosts_are_stopped_and_killed_in_rough_rounds_alone(self):
         for rough in (True, False):
             events = [
-                event
-                for number in range(3)
-                for event in schedule(SETTING._replace(seed=str(number), rough=rough))
+                event for number in range(3) for event in schedule(setting(seed=str(number), rough=rough))
             ]
             self.assertEqual(any(event.kind == "stop" for event in events), rough)
             self.assertEqual(any(event.stop_kills for event in events if event.kind == "stop"), rough)
