@@ -257,8 +257,9 @@ class Host(_platform.ForkAware):
             return  # it looks by itself, before it sleeps
         with self._lock:
             for pause in _WAKE_PAUSES:
-                try:
+                if pause:
                     time.sleep(pause)
+                try:
                     self._waker.send(b"\0")
                     return
                 except BlockingIOError:
