@@ -207,7 +207,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        return fail(str(error))
+        return fail(error.strerror or str(error))
 
 
 if __name__ == "__main__":

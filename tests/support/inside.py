@@ -341,13 +341,13 @@ def somebody_seems_to_want_launches(app) -> None:
     take = inbox.take
 
     def take_for_somebody(_, overridden):
-        with mock.patch.object(inbox, "has_for", lambda *_: len(inbox._waiting) > inbox._untold):
-            launch = take(True, overridden)
+        launch = take(True, overridden)
         if launch is not None:
-            inbox.take = take
+            del inbox.take, inbox.has_for
         return launch
 
     inbox.take = take_for_somebody
+    inbox.has_for = lambda *_: len(inbox._waiting) > inbox._untold
 
 
 # -- the launch --
