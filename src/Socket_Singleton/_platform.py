@@ -185,7 +185,9 @@ CREATE_NO_LINK = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
 
 def user() -> str:
     """Return what this user is known by: the decimal uid; on Windows the SID."""
-    return _windows_sid() if sys.platform == "win32" else str(os.geteuid())
+    if sys.platform == "win32":
+        return _windows_sid()
+    return str(os.geteuid())
 
 
 def state_base(folder: tuple[str, ...]) -> str:
@@ -235,11 +237,12 @@ def why_not_private(file: os.stat_result, folder: os.stat_result) -> str:
 
 def _windows_sid() -> str:
     """Return the SID of the user whose process this is (learn.microsoft.com, OpenProcessToken)."""
+    assert sys.platform == "win32"
     import ctypes
     from ctypes import wintypes
 
     token_query, token_user = 8, 1
-    kernel32, advapi32 = ctypes.WinDLL("kernel32"), ctypes.WinDLL("advapi32")  # type: ignore[attr-defined]
+    kernel32, advapi32 = ctypes.WinDLL("kernel32"), ctypes.WinDLL("advapi32")
     kernel32.GetCurrentProcess.restype = wintypes.HANDLE
     advapi32.OpenProcessToken.argtypes = (wintypes.HANDLE, wintypes.DWORD, ctypes.POINTER(wintypes.HANDLE))
     advapi32.ConvertSidToStringSidW.argtypes = (ctypes.c_void_p, ctypes.POINTER(wintypes.LPWSTR))
@@ -379,7 +382,10 @@ def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
 
     def wait_and_wake() -> None:
         result.append(wait(timeout))
-        waker.send(b"\0")
+        try:
+            waker.send(b"\0")
+        except OSError:
+            pass  # Ctrl-C has ended the wait
 
     before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     try:
