@@ -61,10 +61,14 @@ class Reply:
 
     def answer(self, result: object) -> None:
         """Send what an observer returned, or what it `Raised`; or what the future that it returned holds."""
-        if not isinstance(result, Raised) and hasattr(result, "add_done_callback"):
-            self._follow(result)
-        else:
-            self._deliver(self._frame_of(result))
+        try:
+            if not isinstance(result, Raised) and hasattr(result, "add_done_callback"):
+                self._follow(result)
+            else:
+                self._deliver(self._frame_of(result))
+        except BaseException as error:  # no memory for a text
+            self._settings.tell_raised("Answer", self, error)
+            self.close()
 
     def close(self) -> None:
         """Say that no answer will come: the connection ends."""

@@ -209,7 +209,10 @@ class Delivery:
         try:
             answer = call(arguments, True)
         finally:
-            self._replies[thread] = before
+            if before is None:
+                del self._replies[thread]
+            else:
+                self._replies[thread] = before
         reply.answer(answer)
 
     def _call(self, arguments: tuple[str, ...], asked: bool) -> object:

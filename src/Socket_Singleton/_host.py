@@ -306,10 +306,10 @@ class Host(_platform.ForkAware):
                 self._send_answers()
                 self._retry_held()
                 self._mind_the_clock()
+            self._shut()
         except BaseException:
             self._fail()
             raise  # to threading.excepthook
-        self._shut()
 
     def _next_events(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for what is next; have what was told delivered, unless there is more to do first."""
@@ -412,7 +412,8 @@ class Host(_platform.ForkAware):
         peer: Peer | None = None
         try:
             sock.setblocking(False)
-            _platform.close_resets(sock)  # Linux inherits it, others may not
+            if not _platform.ACCEPTED_RESETS:  # pragma: no cover (it is so on Linux)
+                _platform.close_resets(sock)
             peer = Peer(sock, self._new_talk(sock), time.monotonic() + _peers.PEER_TIME)
             peer.heard = self._peers.turn
             self._peers.add(peer)
@@ -506,7 +507,7 @@ class Host(_platform.ForkAware):
         if peer.talk.asks and len(self._peers.asking) >= _peers.MAX_ASKING:
             self._refuse(peer, TOO_MANY_WAIT)
             return
-        launch = Launch(words, self._new_reply(peer))
+        launch = Launch(words, self._new_reply(peer) if peer.talk.asks else None)
         wanted = bool(words) or settings.notify_empty
         if wanted and not self._take_in(peer, launch):
             return
@@ -525,16 +526,14 @@ class Host(_platform.ForkAware):
         if self._hand_out_by == _NEVER:
             self._hand_out_by = time.monotonic() + _HEAD_START
 
-    def _new_reply(self, peer: Peer) -> Reply | None:
-        if not peer.talk.asks:
-            return None
+    def _new_reply(self, peer: Peer) -> Reply:
         from ._answers import Reply
 
         return Reply(lambda answer: self.send(peer, answer), self._settings)
 
     def _take_in(self, peer: Peer, launch: Launch) -> bool:
         """Put a launch in the inbox; or have its peer wait for room there, behind those that do."""
-        is_its_turn = peer.state == _peers.HELD or not self._peers.held
+        is_its_turn = not self._peers.held or peer.state == _peers.HELD
         if is_its_turn and self._delivery.take_in(launch):
             return True
         self._unwatch(peer)

@@ -177,8 +177,10 @@ class Inbox:
         return bool(self._waiting)
 
     def _is_too_much(self, launch: Launch) -> bool:
-        size = self.size
-        return size > 0 and size + launch.size > MAX_WAITING
+        size = self._came - self._went
+        if self.heard:
+            size += self._size_of_heard()
+        return size + launch.size > MAX_WAITING and size > 0
 
     def _make_room(self, launch: Launch, observed: bool, wanted: bool) -> None:
         if self._abandoned or (self.heard and not observed) or not wanted:

@@ -107,6 +107,11 @@ def close_resets(sock: sockets.socket) -> None:
     sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _LINGER_RESET)
 
 
+# Whether a connection has what was set for the listener that it was accepted from. On Linux it
+# has; elsewhere it may have (POSIX does not say), and is told once more.
+ACCEPTED_RESETS = sys.platform in ("linux", "android")
+
+
 def close_ends(sock: sockets.socket) -> None:
     """From now on `close` ends the stream of ``sock`` in order, as is the default."""
     sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _LINGER_OFF)
