@@ -704,8 +704,10 @@ class Host(_platform.ForkAware):
         """Have the port be anybody's; no launch is owned from then on, but one that is being owned."""
         self._closing = True
         if self.holds_port:
-            if self.state == SERVING and self._selector.get_map():
+            try:
                 self._selector.unregister(self.listener)  # a forked child may have it open, too
+            except KeyError:
+                pass  # it pauses, or never began
             self.listener.close()
             self.state = CLOSING
             self.given_up.open()
