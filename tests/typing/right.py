@@ -130,7 +130,7 @@ except MultipleSingletonsError as error:
     raise MultipleSingletonsError(str(error), address="127.0.0.1", port=1, delivered=None) from error
 
 
-def by_name(args: tuple[str, ...], *, color: str) -> Optional[str]:
+def by_name(args: tuple[str, ...], *, color: str) -> str | None:
     return color
 
 
