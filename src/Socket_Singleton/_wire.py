@@ -149,10 +149,8 @@ def is_foreign(stream: bytearray, since: int) -> bool | None:
         _, _, rest = stream[:end].partition(b" ")
         target, _, version = rest.rpartition(b" ")
         return _is_token(method) and bool(target) and b" " not in target and _is_version(version)
-    may_be_request = _is_token(method) if space else _TOKEN.issuperset(method)
-    return (
-        None if may_be_request and (space or len(method) <= _LONGEST_METHOD) or len(stream) < _FEW else False
-    )
+    is_open = _is_token(method) if space else _TOKEN.issuperset(method) and len(method) <= _LONGEST_METHOD
+    return None if is_open or len(stream) < _FEW else False
 
 
 def _is_token(word: bytes | bytearray) -> bool:
