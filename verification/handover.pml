@@ -3,11 +3,10 @@
  * name: hello, proofs, then the packet; and each launch may ask, and wait for what an observer answers.
  *
  * `LAUNCHES` launches, each of which may come to be the host; before them, perhaps, somebody else on the port: a
- * host of 2.0.0, which with NAMED is a stranger like any other program; and one peer that connects and never sends
- * a whole packet, be it half a hello or a false proof. A host may release, and whoever it is may be killed,
- * between any two steps (`KILLS` in all). With two launches a host may also reach its threshold, refuse a launch,
- * drop who is in its way, and find no memory for an answer (`WHIMS`). A launch may find its time over wherever it
- * waits.
+ * host of 2.0.0, which with NAMED is a stranger like any other program. A host may release, and whoever it is may be
+ * killed, between any two steps (`KILLS` in all). A launch may find its time over wherever it waits. With two
+ * launches (`WHIMS`) a host may also reach its threshold, refuse a launch, drop who is in its way, and find no memory
+ * for an answer; and one peer connects that never sends a whole packet, be it half a hello or a false proof.
  *
  * What must hold:
  *   - there are never two hosts                             (assertion in `become_host`)
@@ -32,7 +31,7 @@
 #ifndef KILLS
 #define KILLS    1
 #endif
-/* What a host may do at any time beside its duty: too much for more than two launches. */
+/* What a host may do at any time beside its duty, and a stranger: too much for more than two launches. */
 #if LAUNCHES == 2
 #define WHIMS    true
 #else
@@ -506,7 +505,9 @@ init {
 #if LAUNCHES == 3
         run Launch(2);
 #endif
+#if LAUNCHES == 2
         run Stranger();
+#endif
         run Killer();
         run Judge()
     }
