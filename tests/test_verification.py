@@ -254,6 +254,13 @@ class TestJudge(unittest.TestCase):
         self.round.arrives(self.round.host(), self.round.child("reset"))
         self.assert_found("delivered, and never was a whole packet")
 
+    def test_a_false_proof_that_is_not_refused(self):
+        for answer, found in (("ignored", []), *((one, ["a false proof had the wrong answer"]) for one in ("owned", "closed"))):
+            with self.subTest(answer=answer):
+                self.round = Forged(name="org.example.soak")
+                self.round.write("proof", self.round.child("hello"), 0.5, answer)
+                self.assert_found(*found)
+
     def test_strangers_are_owned_only_where_nothing_keeps_them_out(self):
         for more, found in (({}, []), ({"secret": "s"}, ["a stranger was owned"])):
             with self.subTest(**more):

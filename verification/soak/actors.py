@@ -24,6 +24,10 @@ sys.path.insert(0, str(ROOT / "src"))
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 ACK, NAK = b"\x06", b"\x15"
+# How a launch with a name begins, and the bytes of what its host answers, of which the last are the proof.
+HELLO = b"HELLO Socket_Singleton/1\r\n\r\n"
+NONCE_SIZE = PROOF_SIZE = 32
+HOST_HELLO_SIZE = 1 + NONCE_SIZE + 4 + PROOF_SIZE
 ANSWERS = {ACK: "owned", NAK: "ignored", b"": "closed"}
 
 KILL_TIME = 1.0  # seconds for the supervisor to kill whom it is to kill
@@ -210,6 +214,7 @@ def account(app: Socket_Singleton, log: Log) -> int:
 def be_peer(event: Event) -> None:
     """Be a peer of ``event.kind``; the host may drop any of them, and a friend looks for itself."""
     kinds = {"friend": friend, "reset": reset, "stall": stall, "wrong": wrong, "garbage": garbage}
+    kinds["hello"] = hello
     with contextlib.suppress(OSError):
         kinds[event.kind](event)
 
@@ -273,6 +278,27 @@ def wrong(event: Event) -> None:
         if event.role.secret:
             sock.shutdown(socket.SHUT_WR)
             sock.recv(1)
+
+
+def hello(event: Event) -> None:
+    """Begin as a launch with a name, and go no further than the hello; or show a false proof, or the host's own."""
+    import hashlib  # not for each interpreter that is a launch
+
+    data = packet(event, "")
+    step = event.role.threshold % 4
+    with connect(event, resets=True) as sock:
+        said = HELLO + event.payload[:NONCE_SIZE]
+        sock.sendall(said[: len(said) // 2] if step == 0 else said)
+        if step < 2:
+            time.sleep(event.hold / 4)
+            return
+        answer = sock.recv(HOST_HELLO_SIZE, socket.MSG_WAITALL)
+        if len(answer) == HOST_HELLO_SIZE:
+            proof = answer[-PROOF_SIZE:] if step == 2 else bytes(PROOF_SIZE)
+            digest = hashlib.blake2b(data, digest_size=PROOF_SIZE).digest()
+            sock.sendall(b"\0" + len(data).to_bytes(4, "big") + digest + proof + data)
+            answer = sock.recv(1)
+        Log(event.role)("proof", ANSWERS.get(answer[:1], "other"))
 
 
 def garbage(event: Event) -> None:

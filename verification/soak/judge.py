@@ -16,7 +16,7 @@
 3. *Owned, then told.* Who was told that it is owned was owned before.
 4. *Never twice, never changed.* No launch is in the log twice; each is there as
    it was sent; none is there that did not end its stream, had the wrong secret,
-   or was answered by a reset.
+   showed a false proof (which is answered by NAK), or was answered by a reset.
 5. *What is not owned ends by a reset.* Nobody with a good packet sees an orderly
    end without an answer, however the host ends.
 6. *In time, and quietly.* Each launch ends within `LAUNCH_TIME`, each host's
@@ -156,6 +156,10 @@ class Judge:
             self._tenures[child.number].holds = float(more[0])
         elif what in ("second", "friend"):
             self._answers[child.number] = Answer(when, more[0])
+        elif what == "proof":
+            self.counts[f"false proofs: {more[0]}"] += 1
+            if more[0] != "ignored":
+                self._violation("a false proof had the wrong answer", child, more[0])
         elif what == "stuck":
             self._violation("a thread outlives release", child, f"thread {more[0]}")
         else:

@@ -29,6 +29,7 @@ KINDS = {
     "reset": 4,
     "stall": 3,
     "wrong": 3,
+    "hello": 4,
     "garbage": 4,
 }
 # No process: the host of that moment is stopped.
