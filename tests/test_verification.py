@@ -255,7 +255,10 @@ class TestJudge(unittest.TestCase):
         self.assert_found("delivered, and never was a whole packet")
 
     def test_a_false_proof_that_is_not_refused(self):
-        for answer, found in (("ignored", []), *((one, ["a false proof had the wrong answer"]) for one in ("owned", "closed"))):
+        for answer, found in (
+            ("ignored", []),
+            *((one, ["a false proof had the wrong answer"]) for one in ("owned", "closed")),
+        ):
             with self.subTest(answer=answer):
                 self.round = Forged(name="org.example.soak")
                 self.round.write("proof", self.round.child("hello"), 0.5, answer)
@@ -338,7 +341,9 @@ class TestModel(unittest.TestCase):
     def test_a_function_that_is_gone_is_told(self):
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder, "model.pml")
-            model.write_text("/* src: _client.Endpoint.claim */ /* src: _client.Endpoint.went */ // src: _gone.f\n")
+            model.write_text(
+                "/* src: _client.Endpoint.claim */ /* src: _client.Endpoint.went */ // src: _gone.f\n"
+            )
             self.assertEqual(handover.missing_functions(model), ["_client.Endpoint.went", "_gone.f"])
             model.write_text("")
             self.assertEqual(handover.missing_functions(model), ["(it names none)"])

@@ -76,7 +76,14 @@ def search(launches: int, kills: int, *macros: str) -> tuple[str, str]:
             return output
 
         shutil.copy(str(MODEL), folder)
-        call("spin", f"-DLAUNCHES={launches}", f"-DKILLS={kills}", *(f"-D{macro}" for macro in macros), "-a", MODEL.name)
+        call(
+            "spin",
+            f"-DLAUNCHES={launches}",
+            f"-DKILLS={kills}",
+            *(f"-D{macro}" for macro in macros),
+            "-a",
+            MODEL.name,
+        )
         call("cc", "-O2", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=12000", "-o", "pan", "pan.c")
         output = call("./pan", f"-m{DEPTH}")
     errors = re.search(r"errors: (\d+)", output)
@@ -92,7 +99,9 @@ def search(launches: int, kills: int, *macros: str) -> tuple[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--deep", action="store_true", help="three launches and a kill; mutations are not tried")
+    parser.add_argument(
+        "--deep", action="store_true", help="three launches and a kill; mutations are not tried"
+    )
     given = parser.parse_args()
     missing = missing_functions()
     for name in missing:
