@@ -281,7 +281,7 @@ def wrong(event: Event) -> None:
 
 
 def hello(event: Event) -> None:
-    """Begin as a launch with a name, and go no further than the hello; or show a false proof, or the host's own."""
+    """Begin as a launch with a name, and go no further; or show a false proof, or the host's own."""
     import hashlib  # not for each interpreter that is a launch
 
     data = packet(event, "")
