@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .schedule import LONGEST_HOST, Event, Role, digest, to_bytes
+from .schedule import EXIT_STATUS, LONGEST_HOST, Event, Role, digest, to_bytes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "src"))
@@ -85,12 +85,14 @@ def launch(role: Role, strict: bool) -> int:
             strict=strict,
             release_threshold=role.threshold if role.ending == "threshold" else 0,
             secret=role.secret,
+            **({"answer": True} if role.asks else {}),
         )
     except MultipleSingletonsError as error:
         log("second", error.delivered)
-        if error.delivered is False:
+        if error.delivered is False or str(error).startswith("Socket_Singleton: "):
             print(error, file=sys.stderr)
-        return int(error.delivered is False)
+            return 1
+        return error.answer or 0
     log("host", f"{before:.9f}")
     be_host(app, role, log)
     if role.ending == "exit":
@@ -171,7 +173,7 @@ def behave(observer: str) -> None:
     if observer == "slow":
         time.sleep(0.02)
     if observer == "raises":
-        raise SystemExit(3)
+        raise SystemExit(EXIT_STATUS)
 
 
 def live(app: Socket_Singleton, role: Role, log: Log, over: threading.Event) -> None:
