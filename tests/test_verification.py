@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from verification import handover, mutations
+from verification import handover, mutations, system_calls
 from verification.soak.judge import LAUNCH_TIME, OWNED_AND_LOST, STOP_EXCUSES, Judge
 from verification.soak.record import Child, Record, Span
 from verification.soak.schedule import EXIT_STATUS, Event, Role, Setting, digest, schedule
@@ -357,6 +357,36 @@ class TestMutations(unittest.TestCase):
         change = mutations.Change("_host.py", "this text is nowhere in it", "")
         with tempfile.TemporaryDirectory() as folder, self.assertRaises(mutations.Stale):
             mutations.mutate(Path(folder), [change])
+
+
+class TestSystemCalls(unittest.TestCase):
+    def test_which_calls_are_seen(self):
+        """From the first look at the key or the first socket on; not the words of the program itself."""
+        lines = [
+            '7 [ 262] newfstatat(AT_FDCWD, "/usr/lib", {}, 0) = 0',
+            '7 [  19] readv(0, [{"\\n"}], 1) = 1',
+            '7 [ 257] openat(AT_FDCWD, "/home/.local/state/Socket_Singleton/key", O_RDONLY) = 3',
+            '7 [   0] read(3, "", 33) = 32',
+            "7 [  41] socket(AF_INET, SOCK_STREAM, IPPROTO_IP) = 3",
+            '7 [   1] write(1, "ready\\n", 6) = 6',
+            '8 [  44] sendto(5, "", 1, 0, NULL, 0) = 1',
+        ]
+        for home, seen in (
+            ("/home", ["openat", "read", "socket", "sendto"]),
+            ("/other", ["socket", "sendto"]),
+        ):
+            with self.subTest(home=home):
+                calls = system_calls.read_calls("\n".join(lines), "host", home)
+                self.assertEqual([call.name for call in calls], seen)
+                self.assertEqual(
+                    [call.thread for call in calls if call.name in ("socket", "sendto")], ["main", "thread"]
+                )
+
+    def test_each_call_of_the_key_can_fail(self):
+        line = 'AT_FDCWD, "/home/.local/state/Socket_Singleton/key"'
+        for name in ("newfstatat", "openat", "mkdir", "write", "fsync", "link", "unlink", "read"):
+            call = system_calls.Call("host", "main", name, 1, 0, line)
+            self.assertTrue(system_calls.errnos_of(call), name)
 
 
 class TestModel(unittest.TestCase):
