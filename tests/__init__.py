@@ -30,12 +30,15 @@ from .test_docs import TestLayout, TestReadme
 from .test_examples import TestExamples
 from .test_host import (
     TestAnswer,
+    TestDescriptors,
     TestHostEnduresPeers,
     TestHostEnduresStarvation,
     TestIdle,
+    TestOwnedAndAnswered,
     TestOwning,
     TestThresholds,
     TestTimeouts,
+    TestUnexpectedError,
 )
 from .test_inbox import TestInbox
 from .test_observers import TestNotifyEmpty, TestObservers
