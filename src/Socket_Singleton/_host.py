@@ -245,6 +245,7 @@ class Host(_platform.ForkAware):
                 if not self._ended.wait(_CLOSE_TIME):
                     raise RuntimeError("the I/O thread of Socket_Singleton did not end")
             if self.state == FAILED:
+                _platform.forget_forks(self)
                 self._free_port()
                 self.state = SHUT
             self._waker.close()
