@@ -15,9 +15,11 @@ if not os.environ.get("SOCKET_SINGLETON_INSTALLED"):
 # test_docs.py fails if one is missing.
 from .test_client import (
     TestArgv,
+    TestCallsThatFail,
     TestError,
     TestHandOver,
     TestIsRunning,
+    TestPatchedSockets,
     TestSend,
     TestStoppedHost,
     TestStrangers,

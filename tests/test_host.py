@@ -42,6 +42,10 @@ except ImportError:  # Windows
     resource = None
 
 
+# The first byte of a refusal.
+NAK = b"\x15"
+
+
 # Seconds in which a launch is served beside any number of bad peers: far less
 # than the 2 s it has, far more than the milliseconds it takes.
 SOON = 1.0
@@ -1065,7 +1069,7 @@ class TestOwnedAndAnswered(HostTestCase):
 
     def test_refusal_that_cannot_be_sent_is_a_reset(self):
         for secret, packet in ((None, b"later\0"), ("right", b"wrong\0")):
-            kind = inside.failing("send", OSError(errno.ENOMEM, "no memory"), when=lambda data: data[:1] == b"\x15")
+            kind = inside.failing("send", OSError(errno.ENOMEM, "no memory"), when=lambda data, *_: data[:1] == NAK)
             with self.subTest(packet=packet), inside.sockets_of_peers(kind):
                 app = self.host(max_clients=1, secret=secret)
                 self.assertEqual(self.exchange((secret + "\0" if secret else "").encode() + b"first\0"), ACK)
