@@ -56,7 +56,7 @@ from .test_promises import (
 )
 from .test_rooms import TestRooms
 from .test_settings import TestSettings, TestValidation, TestVerboseLines
-from .test_singleton import TestInProcess
+from .test_singleton import TestInProcess, TestInterrupted
 from .test_support import TestSupport
 from .test_toolkits import TestToolkits
 from .test_tools import TestTools

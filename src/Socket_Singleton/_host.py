@@ -193,7 +193,10 @@ class Host(_platform.ForkAware):
         except BaseException:
             self._selector.close()
             raise
-        self._thread = threading.Thread(target=self._run, name="Socket_Singleton I/O", daemon=not timeout)
+        # Made by `start`: a thread and its host hold each other, so one that is dropped before
+        # anybody could close it would keep its sockets until a garbage collector comes.
+        self._thread: threading.Thread | None = None
+        self._is_daemon = not timeout
 
     def start(self) -> None:
         """Begin to serve. If this raises, `close` is called for."""
@@ -204,6 +207,8 @@ class Host(_platform.ForkAware):
         self._selector.register(self.listener, selectors.EVENT_READ)
         self._delivery.inbox.on_room = self.wake
         _platform.follow_forks(self)
+        name = "Socket_Singleton I/O"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=self._is_daemon)
         self._thread.start()
 
     # -- any thread --
@@ -249,7 +254,7 @@ class Host(_platform.ForkAware):
                 self._free_port()
                 self.state = SHUT
             self._waker.close()
-            if self._thread.is_alive():
+            if self._thread is not None and self._thread.is_alive():
                 self._thread.join(_THREAD_END_TIME)
 
     def wake(self) -> None:
@@ -704,8 +709,8 @@ class Host(_platform.ForkAware):
         """Have the port be anybody's; no launch is owned from then on, but one that is being owned."""
         self._closing = True
         if self.holds_port:
-            if self.state == SERVING and self._selector.get_map():
-                self._selector.unregister(self.listener)  # a forked child may have it open, too
+            if self.state == SERVING:
+                self._unregister(self.listener)  # a forked child may have it open, too
             self.listener.close()
             self.state = CLOSING
             self.given_up.open()
@@ -717,10 +722,7 @@ class Host(_platform.ForkAware):
         self._hand_out()
         for peer in (*self._peers.reading, *self._peers.held):
             self._drop(peer)
-        try:
-            self._selector.unregister(self._wakened)  # its end would be news for ever
-        except KeyError:
-            pass  # it was never begun
+        self._unregister(self._wakened)  # its end would be news for ever
         self._say_last_words()
         for peer in list(self._peers.asking):
             reply = peer.reply
@@ -730,6 +732,11 @@ class Host(_platform.ForkAware):
             else:
                 self._end_in_order(peer)
         self._end_thread(SHUT)
+
+    def _unregister(self, sock: sockets.socket) -> None:
+        """Have the selector forget ``sock``; it may never have known it, if `start` was interrupted."""
+        if self._selector.get_map() and sock in self._selector.get_map():
+            self._selector.unregister(sock)
 
     def _fail(self) -> None:
         """Serve nobody any more, after an error that nobody expected, but hold the port."""
