@@ -269,8 +269,8 @@ class TestInterrupted(SingletonTestCase):
         if hasattr(sys, "pypy_version_info"):
             gc.collect()
         # A thread that was never begun may be in `threading`'s list of those that are beginning.
-        threads, open_ones = left_behind(self.before)
-        self.assertEqual(([thread for thread in threads if thread.is_alive()], open_ones), ([], frozenset()))
+        wait_until(lambda: not any(thread.is_alive() for thread in left_behind(self.before)[0]), "no thread is left")
+        self.assertEqual(left_behind(self.before)[1], frozenset())
         return True
 
     def test_at_the_start_of_its_thread(self):

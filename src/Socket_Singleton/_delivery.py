@@ -120,8 +120,9 @@ class Delivery:
     def _start(self) -> None:
         if self._stopped or (_platform.THREADS_START_LATE and not self._has_work()):
             return
+        thread = threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True)
         try:
-            threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True).start()
+            _platform.start_thread(thread)
         except RuntimeError:
             pass  # the system has no thread to give; the next launch tries again
 
