@@ -27,7 +27,7 @@ from .test_client import (
 )
 from .test_cluster import TestCluster
 from .test_command import TestCommand
-from .test_delivery import TestDelivery, TestDispatch
+from .test_delivery import TestDelivery, TestDeliveryEnduresErrors, TestDispatch
 from .test_docs import TestLayout, TestReadme
 from .test_examples import TestExamples
 from .test_host import (
@@ -55,7 +55,15 @@ from .test_promises import (
     TestSingletonEnforcement,
 )
 from .test_rooms import TestRooms
-from .test_settings import TestSettings, TestValidation, TestVerboseLines
+from .test_settings import (
+    TestLog,
+    TestSettings,
+    TestSettingsOfAHost,
+    TestTexts,
+    TestValidation,
+    TestVerboseLines,
+    TestWhat200Took,
+)
 from .test_singleton import TestInProcess, TestInterrupted
 from .test_support import TestSupport
 from .test_toolkits import TestToolkits

@@ -294,7 +294,12 @@ class TestInterrupted(SingletonTestCase):
     def test_at_any_step(self):
         constructor = inside.constructor_code()
 
+        # CPython 3.8 and 3.9 look for signals once more between the end of a `try` and a return.
+        spared = constructor if sys.version_info[:2] in ((3, 8), (3, 9)) else None
+
         def interrupt(_, frame):
+            if frame.f_code is spared:
+                return
             # At any step of the constructor: what comes before or after it is the caller's.
             while frame is not None:
                 if frame.f_code is constructor:

@@ -198,8 +198,17 @@ class Delivery:
             return
         if not self.inbox.begin(launch):
             return  # it was dropped, or comes too late
-        arguments, reply = launch.arguments, launch.reply
-        launch.clear()
+        reply = launch.reply
+        try:
+            arguments = launch.arguments
+        except MemoryError as error:
+            # Here, and not in a loop of the application's; whoever asked hears of it too.
+            self._settings.tell_raised("Delivery", "of a launch", error)
+            if reply is not None:
+                reply.answer(Raised(error))
+            return
+        finally:
+            launch.clear()
         call = chosen.call if chosen is not None else self._call
         if reply is None:
             call(arguments, False)
