@@ -42,7 +42,7 @@ from .test_host import (
     TestTimeouts,
     TestUnexpectedError,
 )
-from .test_inbox import TestInbox
+from .test_inbox import TestBound, TestInbox
 from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
 from .test_platform import TestPlatform

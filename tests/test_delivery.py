@@ -7,15 +7,19 @@ import concurrent.futures
 import contextlib
 import functools
 import queue
+import sys
 import threading
 import time
+import unittest
 from unittest import mock
 
 from Socket_Singleton import Socket_Singleton
 
 from .support import (
     ACK,
+    MAX_PACKET,
     PATIENCE,
+    PROGRAMS,
     Collector,
     Printed,
     Shelf,
@@ -742,8 +746,13 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
     @unittest.skipUnless(sys.platform == "linux", "here the memory of a process cannot be limited so")
     @unittest.skipIf(hasattr(sys, "pypy_version_info"), "PyPy ends a program that has no memory")
     def test_memory_is_short_indeed(self):
-        program = self.finish(self.start(PROGRAMS / "short_of_memory.py", self.port))
-        self.assertEqual(program.lines, ["got later"])
+        program = self.start(PROGRAMS / "short_of_memory.py", self.port, ready="ready")
+        self.assertEqual(self.exchange(b"ab\0" * (MAX_PACKET // 3)), ACK)
+        self.assertEqual(self.exchange(b"later\0"), ACK)
+        program.expect("got later")
+        program.write("\n")
+        self.finish(program)
+        self.assertEqual(sorted(program.lines), ["got first", "got later", "ready"])
         self.assertIn("MemoryError", program.err)
 
     def test_observer_that_comes_after_the_main_thread_has_ended(self):
