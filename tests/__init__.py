@@ -41,6 +41,7 @@ from .test_host import (
     TestThresholds,
     TestTimeouts,
     TestUnexpectedError,
+    TestWhoCounts,
 )
 from .test_inbox import TestBound, TestInbox
 from .test_observers import TestNotifyEmpty, TestObservers

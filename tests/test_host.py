@@ -64,6 +64,13 @@ print("ready", flush=True)
 """
 
 
+LAUNCH = """
+import sys
+from Socket_Singleton import Socket_Singleton
+Socket_Singleton(port=sys.argv[1], secret=sys.argv[2], argv=["word"])
+"""
+
+
 def allow_descriptors(number: int) -> None:
     """Raise this process's limit to ``number`` descriptors, or skip the test where it cannot be."""
     if resource is None:
@@ -1076,6 +1083,48 @@ class TestOwnedAndAnswered(HostTestCase):
                 self.assert_reset(self.say(packet))
                 self.assertEqual(len(kind.failed), 1)
                 app.release()
+
+
+class TestWhoCounts(HostTestCase):
+    """A stranger neither frees the port nor uses up what is for launches."""
+
+    def test_peers_without_the_secret_reach_no_threshold(self):
+        app = self.host(secret="right", release_threshold=2, max_clients=2)
+        for number in range(1, 6):
+            self.assertEqual(self.exchange(b"wrong\0word\0")[:1], NAK)
+            self.assertEqual(app.clients, number)  # as in 2.0.0
+        self.assertTrue(app._listening)
+        for word in ("a", "b"):
+            self.assertIs(self.second_launch(word, secret="right").delivered, True)
+        self.assertEqual(app.clients, 7)
+        self.assert_free()
+        self.observer.wait_for(("a",), ("b",))
+
+    def test_wrong_secret_is_told(self):
+        self.host(secret="right")
+        launch = self.start("-c", LAUNCH, self.port, "wrong")
+        self.finish(launch, status=1)
+        self.assertIn(f"127.0.0.1 port {self.port}", launch.err)
+        self.assertIn("it has another secret", launch.err)
+
+    def test_one_client_too_many_ends_quietly(self):
+        app = self.host(max_clients=1, secret="right")
+        for count in (1, 2):
+            launch = self.finish(self.start("-c", LAUNCH, self.port, "right"))
+            self.assertEqual((launch.out, launch.err, app.clients), ("", "", count))
+        self.assertIs(self.second_launch("word", secret="right").delivered, False)
+        self.observer.wait_for(("word",))
+
+    def test_idle_peers_that_hold_little_each_keep_no_launch_out(self):
+        allow_descriptors(700)
+        self.host()
+        for _ in range(250):
+            self.connect().sendall(b"x" * 66_000)
+        wait_until(lambda: inside.count_buffered(self.app) > 15_000_000, "they hold what they may")
+        for _ in range(10):
+            self.assertEqual(self.exchange(b"y" * 300_000 + b"\0"), ACK)
+        answers = self.at_once(20, lambda _: self.exchange(b"y" * 300_000 + b"\0"))
+        self.assertEqual(answers, [ACK] * 20)
 
 
 class TestUnexpectedError(HostTestCase):
