@@ -46,7 +46,7 @@ from .test_host import (
 from .test_inbox import TestBound, TestInbox
 from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
-from .test_platform import TestPlatform
+from .test_platform import TestPlatform, TestWithoutTheSocketModule
 from .test_processes import TestEnds, TestForks, TestRestart, TestWorkers
 from .test_promises import (
     TestArgumentPassing,
@@ -55,7 +55,7 @@ from .test_promises import (
     TestHostChanges,
     TestSingletonEnforcement,
 )
-from .test_rooms import TestRooms
+from .test_rooms import TestImports, TestRooms
 from .test_settings import (
     TestLog,
     TestSettings,
