@@ -1102,30 +1102,29 @@ class TestCallsThatFail(ClientTestCase):
             self.setUp()
 
     def test_half_of_a_packet_is_sent(self):
-        class Half(inside.LaunchSocket):
-            failed = []
+        kind = inside.failing("sendall", OSError(errno.ENOBUFS, "no buffers"))
+        fail_or_send = kind.sendall
 
-            def sendall(self, data):
-                if self.failed:
-                    return super().sendall(data)
-                self.failed.append(self.send(data[: len(data) // 2]))
-                raise OSError(errno.ENOBUFS, "no buffers")
+        def send_half(sock, data):
+            if not kind.failed:
+                sock.send(data[: len(data) // 2])
+            fail_or_send(sock, data)
 
-        self.assert_delivered_once(Half)
+        kind.sendall = send_half
+        self.assert_delivered_once(kind)
 
     def test_answer_that_came_before_the_failure_is_heard(self):
         """The host answers a packet though its launch has an error of its own."""
+        kind = inside.failing("shutdown", OSError(errno.ENOBUFS, "no buffers"))
+        fail = kind.shutdown
 
-        class Late(inside.LaunchSocket):
-            failed = []
+        def shut_down_and_fail(sock, how):
+            inside.LaunchSocket.shutdown(sock, how)
+            sock.recv(1, socket.MSG_PEEK)  # the answer is there
+            fail(sock, how)
 
-            def shutdown(self, how):
-                super().shutdown(how)
-                self.recv(1, socket.MSG_PEEK)  # the answer is there
-                self.failed.append(how)
-                raise OSError(errno.ENOBUFS, "no buffers")
-
-        self.assert_delivered_once(Late)
+        kind.shutdown = shut_down_and_fail
+        self.assert_delivered_once(kind)
 
 
 class TestPatchedSockets(ClientTestCase):

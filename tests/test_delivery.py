@@ -738,9 +738,9 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
 
     def test_launch_that_asked_is_told(self):
         app, _ = self.observed(name="test", secret="key")
-        with self.assertLogs("Socket_Singleton", "ERROR"), inside.no_memory_to_decode(1):
-            with self.assertRaisesRegex(RuntimeError, "MemoryError"):
-                Socket_Singleton.ask(["word"], name="test", secret="key", port=self.port, timeout=PATIENCE)
+        told = self.assertRaisesRegex(RuntimeError, "MemoryError")
+        with self.assertLogs("Socket_Singleton", "ERROR"), inside.no_memory_to_decode(1), told:
+            Socket_Singleton.ask(["word"], name="test", secret="key", port=self.port, timeout=PATIENCE)
         self.assertTrue(app._listening)
 
     @unittest.skipUnless(sys.platform == "linux", "here the memory of a process cannot be limited so")

@@ -1019,7 +1019,11 @@ class TestOwnedAndAnswered(HostTestCase):
 
     def test_launch_that_cannot_be_answered_is_not_owned(self):
         """It is reset and asks again: it is delivered once."""
-        for error in (OSError(errno.ENOBUFS, "no buffers"), OSError(errno.ENOMEM, "no memory"), MemoryError()):
+        for error in (
+            OSError(errno.ENOBUFS, "no buffers"),
+            OSError(errno.ENOMEM, "no memory"),
+            MemoryError(),
+        ):
             kind = inside.failing("send", error)
             with self.subTest(error=error), inside.sockets_of_peers(kind):
                 app = self.host()
@@ -1076,7 +1080,9 @@ class TestOwnedAndAnswered(HostTestCase):
 
     def test_refusal_that_cannot_be_sent_is_a_reset(self):
         for secret, packet in ((None, b"later\0"), ("right", b"wrong\0")):
-            kind = inside.failing("send", OSError(errno.ENOMEM, "no memory"), when=lambda data, *_: data[:1] == NAK)
+            kind = inside.failing(
+                "send", OSError(errno.ENOMEM, "no memory"), when=lambda data, *_: data[:1] == NAK
+            )
             with self.subTest(packet=packet), inside.sockets_of_peers(kind):
                 app = self.host(max_clients=1, secret=secret)
                 self.assertEqual(self.exchange((secret + "\0" if secret else "").encode() + b"first\0"), ACK)
@@ -1138,7 +1144,9 @@ class TestUnexpectedError(HostTestCase):
             if due:
                 raise due.pop()
 
-        hook = mock.patch.object(threading, "excepthook", lambda args: told.append(args.exc_value), create=True)
+        hook = mock.patch.object(
+            threading, "excepthook", lambda args: told.append(args.exc_value), create=True
+        )
         with hook, inside.turns_of_hosts(fail_if_due), contextlib.redirect_stderr(io.StringIO()):
             app = self.host(**options)
             with self.connect() as peer:
@@ -1167,7 +1175,7 @@ class TestUnexpectedError(HostTestCase):
                 self.assertTrue(app.join(0))
                 self.assert_free()
                 self.assertFalse(inside.follows_forks(app))
-                wait_until(lambda: inside.observer_thread(app) not in threading.enumerate(), "no thread is left")
+                wait_until(lambda before=before: not left_behind(before)[0], "no thread is left")
                 self.assertEqual(left_behind(before), NOTHING)
 
     def test_release_from_an_observer(self):

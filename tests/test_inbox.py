@@ -186,7 +186,9 @@ class TestBound(SingletonTestCase):
         packet = b"x" * 4_000_000 + b"\0"
         for number in range(40):
             self.assertEqual(self.exchange(b"%d\0" % number + packet), ACK)
-        wait_until(lambda: [words[0] for words in app.arguments] == ["36", "37", "38", "39"], "the last four wait")
+        wait_until(
+            lambda: [words[0] for words in app.arguments] == ["36", "37", "38", "39"], "the last four wait"
+        )
         self.assertLessEqual(inside.count_waiting_bytes(app), inside.limit("MAX_WAITING"))
 
     def test_queue_that_nobody_empties(self):
@@ -207,7 +209,9 @@ class TestBound(SingletonTestCase):
         def observe(args):
             # It takes its time: until no other one fits.
             wait_until(
-                lambda: len(owned) == 15 or inside.count_waiting_bytes(app) + size > inside.limit("MAX_WAITING"),
+                lambda: (
+                    len(owned) == 15 or inside.count_waiting_bytes(app) + size > inside.limit("MAX_WAITING")
+                ),
                 "the inbox is full",
             )
             calls.append(args[0])
@@ -249,7 +253,7 @@ class TestBound(SingletonTestCase):
         self.app, _ = self.observed(dispatch=lambda function: thrown.append(None))
         for number in range(1, 11):
             self.assertEqual(self.exchange(b"x" * 700 + b"\0"), ACK)
-            wait_until(lambda: len(thrown) == number, "dispatch had it")
+            wait_until(lambda count=number: len(thrown) == count, "dispatch had it")
             gc.collect()  # PyPy needs it
 
     @unittest.skipIf(tracemalloc is None, "this Python does not count its memory")

@@ -101,7 +101,7 @@ app.join()
 
 
 class TestWithoutTheSocketModule(SingletonTestCase):
-    """`_socket` is an implementation module: where it is missing, or lacks something, `socket` does as well."""
+    """`_socket` is an implementation module: without it, or with half of it, `socket` does as well."""
 
     def test_host_and_launch(self):
         for how in ("missing", "incomplete"):

@@ -64,7 +64,9 @@ class TestWorkers(SingletonTestCase):
                 with self.subTest(method=method, kind=kind):
                     program = self.finish(self.start(PROGRAMS / "late_import.py", self.port, method, kind))
                     self.assertEqual(program.err, "")
-                    self.assertEqual(program.lines, ["doubled 0 2 4 6", "inert True", "clients 0", "listening True"])
+                    self.assertEqual(
+                        program.lines, ["doubled 0 2 4 6", "inert True", "clients 0", "listening True"]
+                    )
 
     def test_inert_singleton_can_be_used_and_does_nothing(self):
         process = multiprocessing.current_process()

@@ -11,6 +11,7 @@ import ipaddress
 import json
 import logging
 import math
+import os
 import socket
 import sys
 import threading
@@ -604,7 +605,13 @@ class TestWhat200Took(SingletonTestCase):
         self.assertIs(self.second_launch("word", address=address).delivered, True)
 
     def test_what_is_still_refused(self):
-        for options in ({"secret": True}, {"secret": b"x"}, {"address": True}, {"address": None}, {"address": b"x"}):
+        for options in (
+            {"secret": True},
+            {"secret": b"x"},
+            {"address": True},
+            {"address": None},
+            {"address": b"x"},
+        ):
             with self.subTest(**options), self.assertRaises(TypeError):
                 Socket_Singleton(port=self.port, **options)
 
@@ -633,7 +640,7 @@ class TestTexts(SingletonTestCase):
 
 
 class TestLog(SingletonTestCase):
-    """What an observer, an override or `dispatch` raises reaches the application's log, with its traceback."""
+    """What an observer or `dispatch` raises reaches the application's log, with its traceback."""
 
     def logged(self, app, *expected: str) -> None:
         with self.assertLogs("Socket_Singleton", "ERROR") as logs:
@@ -647,7 +654,7 @@ class TestLog(SingletonTestCase):
 
     def test_observer(self):
         def fail(_):
-            open("/no such folder/file")
+            os.stat("/no such folder/file")
 
         app = self.singleton()
         app.trace(fail)

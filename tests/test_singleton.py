@@ -254,7 +254,7 @@ class TestInterrupted(SingletonTestCase):
         self.kind = Known
 
     def assert_forgotten(self) -> None:
-        """Check that nothing holds on to what was constructed: no thread, and no hook of the interpreter's end."""
+        """Check that no thread, and no hook of the interpreter's end, holds on to what was made."""
         gc.collect()
         self.assertEqual([app for app in self.made if app() is not None], [])
 
@@ -270,7 +270,9 @@ class TestInterrupted(SingletonTestCase):
         if hasattr(sys, "pypy_version_info"):
             gc.collect()
         # A thread that was never begun may be in `threading`'s list of those that are beginning.
-        wait_until(lambda: not any(thread.is_alive() for thread in left_behind(self.before)[0]), "no thread is left")
+        wait_until(
+            lambda: not any(thread.is_alive() for thread in left_behind(self.before)[0]), "no thread is left"
+        )
         self.assertEqual(left_behind(self.before)[1], frozenset())
         return True
 
@@ -294,7 +296,8 @@ class TestInterrupted(SingletonTestCase):
     @unittest.skipUnless(hasattr(signal, "setitimer"), "this system has no timer that signals")
     def test_at_any_step(self):
         constructor = inside.constructor_code()
-        # It may also raise in a finalizer, and Python tells that; sockets that are nobody's yet close themselves.
+        # It may also raise in a finalizer, and Python tells that. A socket that is nobody's yet
+        # closes itself.
         self.enter(mock.patch.object(sys, "unraisablehook", lambda _: None, create=True))
         self.enter(warnings.catch_warnings())
         warnings.simplefilter("ignore", ResourceWarning)

@@ -157,7 +157,7 @@ class Delivery:
             self._news.acquire()
 
     def _work(self) -> bool:
-        """Print one line, deliver one launch; return False if there was neither, or the launch was refused."""
+        """Print one line, deliver one launch; False if there was neither, or the launch was refused."""
         line = self._lines.popleft() if self._lines else None
         if line is not None:
             self._settings.say(line)
