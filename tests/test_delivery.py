@@ -714,7 +714,7 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
     def assert_ends_one_delivery(self, app, observer) -> None:
         with self.assertLogs("Socket_Singleton", "ERROR") as logs, inside.no_memory_to_decode(1):
             Socket_Singleton.send(["lost"], port=self.port)
-            wait_until(lambda: logs.records, "it is logged")
+            wait_until(lambda: logs.output, "it is logged")
         self.assertIn("MemoryError", logs.output[0])
         Socket_Singleton.send(["later"], port=self.port)
         observer.wait_for(("later",))
