@@ -1033,6 +1033,7 @@ class TestOwnedAndAnswered(HostTestCase):
                 self.assertIs(self.second_launch("word").delivered, True)
                 self.assertEqual(len(kind.failed), 1)
                 self.assertEqual(app.clients, 1)
+                self.observer.wait_for(("word",))
                 app.release()
                 self.assertEqual((self.observer.calls, app.arguments), ([("word",)], ()))
 
@@ -1044,6 +1045,7 @@ class TestOwnedAndAnswered(HostTestCase):
                 app = self.host(name="test", secret="key")
                 self.assertIs(self.second_launch("word", name="test", secret="key").delivered, True)
                 self.assertEqual((len(kind.failed), app.clients), (1, 1))
+                self.observer.wait_for(("word",))
                 app.release()
                 self.assertEqual((self.observer.calls, app.arguments), ([("word",)], ()))
 
