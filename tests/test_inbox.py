@@ -191,6 +191,14 @@ class TestBound(SingletonTestCase):
         )
         self.assertLessEqual(inside.count_waiting_bytes(app), inside.limit("MAX_WAITING"))
 
+    def test_launches_that_the_application_appends(self):
+        with inside.limits(MAX_WAITING=1000):
+            app = self.singleton()
+            for number in range(20):
+                app._append_args((f"{number:03}" + "x" * 100,))
+                self.assertLessEqual(inside.count_waiting_bytes(app), 1000)
+            self.assertEqual(app.arguments[-1][0][:3], "019")
+
     def test_queue_that_nobody_empties(self):
         functions = queue.Queue()
         app, observer = self.observed(dispatch=functions.put)
