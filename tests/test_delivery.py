@@ -723,6 +723,23 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
     def test_on_the_observer_thread(self):
         self.assert_ends_one_delivery(*self.observed())
 
+    def test_fault_of_ours(self):
+        app, observer = self.observed()
+        faults = [RuntimeError("a fault of ours")]
+
+        def fail_once():
+            if faults:
+                raise faults.pop()
+
+        inside.before_each_delivery(app, fail_once)
+        with self.assertLogs("Socket_Singleton", "ERROR") as logs:
+            Socket_Singleton.send(["first"], port=self.port)
+            wait_until(lambda: logs.output, "it is logged")
+        self.assertIn("a fault of ours", logs.output[0])
+        Socket_Singleton.send(["later"], port=self.port)
+        observer.wait_for(("later",))
+        self.assertEqual(app.arguments, (("first",),))
+
     def test_where_dispatch_has_it_run(self):
         """Reported there too, and not raised in the application's own loop."""
         raised = []

@@ -240,7 +240,7 @@ class TestBound(SingletonTestCase):
         peers = self.hold(b"b" * 700 + b"\0", b"c" * 700 + b"\0", b"d\0")
         for peer in peers:
             shelf.wait_for(1)
-            shelf.run()
+            shelf.calls.pop(0)()  # one alone: the next one may be there already
             self.assertEqual(read_to_end(peer), ACK)
         wait_until(lambda: shelf.run() or len(self.observer.calls) == 4, "all are observed")
         self.assertEqual([words[0][0] for words in self.observer.calls], ["a", "b", "c", "d"])
