@@ -776,4 +776,6 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
         program = self.start(PROGRAMS / "late_trace.py", self.port, ready="traced")
         self.assertEqual(self.exchange(b"word\0"), ACK)
         self.finish(program)
-        self.assertEqual((program.lines, program.err), (["traced", "got word"], ""))
+        self.assertEqual(program.lines, ["traced", "got word"])
+        if not hasattr(sys, "pypy_version_info"):  # which may complain of its own `join` at its end
+            self.assertEqual(program.err, "")

@@ -1069,7 +1069,8 @@ class TestOwnedAndAnswered(HostTestCase):
             with inside.sockets_of_peers(kind):
                 app = self.host()
                 self.assertIs(self.second_launch("word").delivered, True)
-                self.assertEqual((len(kind.failed), app.clients), (1, 1))
+                wait_until(lambda failed=kind.failed: len(failed) == 1, "it has failed")
+                self.assertEqual(app.clients, 1)
                 app.release()
                 self.observer.wait_for(("word",))
 
