@@ -6,6 +6,7 @@ import contextlib
 import copy
 import errno
 import functools
+import itertools
 import math
 import os
 import pickle
@@ -1068,3 +1069,77 @@ class TestIsRunning(ClientTestCase):
             *((ValueError, {"port": bad}) for bad in (-1, 65536, "port", "", float("inf"))),
         ):
             self.assert_no_socket_opened(kind, Socket_Singleton.is_running, **options)
+
+
+class TestCallsThatFail(ClientTestCase):
+    """A launch whose system fails it once is delivered once; `errno` is that of no memory, or no buffers."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.app, self.observer = self.observed()
+
+    def assert_delivered_once(self, kind) -> None:
+        with inside.sockets_of_launches(kind):
+            self.assertIs(self.second_launch("word").delivered, True)
+        self.assertEqual(len(kind.failed), 1)
+        self.assertEqual(self.app.clients, 1)
+        self.observer.wait_for(("word",))
+        self.app.release()
+        self.assertEqual((self.observer.calls, self.app.arguments), ([("word",)], ()))
+
+    def test_each_call(self):
+        connected = []
+
+        def is_connected(*_):
+            return connected  # before that, it is the claim
+
+        calls = ("connect", "getsockname", "getpeername", "setsockopt", "sendall", "shutdown", "recv")
+        for method, number in itertools.product(calls, (errno.ENOBUFS, errno.ENOMEM)):
+            connected.clear()
+            with self.subTest(method=method, errno=errno.errorcode[number]):
+                when = is_connected if method == "setsockopt" else lambda *_: True
+                kind = inside.failing(method, OSError(number, "it failed"), when=when)
+                with inside.connections_of_launches(connected.append):
+                    self.assert_delivered_once(kind)
+            self.setUp()
+
+    def test_half_of_a_packet_is_sent(self):
+        kind = inside.failing("sendall", OSError(errno.ENOBUFS, "no buffers"))
+        fail_or_send = kind.sendall
+
+        def send_half(sock, data):
+            if not kind.failed:
+                sock.send(data[: len(data) // 2])
+            fail_or_send(sock, data)
+
+        kind.sendall = send_half
+        self.assert_delivered_once(kind)
+
+    def test_answer_that_came_before_the_failure_is_heard(self):
+        """The host answers a packet though its launch has an error of its own."""
+        kind = inside.failing("shutdown", OSError(errno.ENOBUFS, "no buffers"))
+        fail = kind.shutdown
+
+        def shut_down_and_fail(sock, how):
+            inside.LaunchSocket.shutdown(sock, how)
+            sock.recv(1, socket.MSG_PEEK)  # the answer is there
+            fail(sock, how)
+
+        kind.shutdown = shut_down_and_fail
+        self.assert_delivered_once(kind)
+
+
+class TestPatchedSockets(ClientTestCase):
+    """Who replaces `socket.socket`, as a library for proxies does, does not send a launch elsewhere."""
+
+    def test_launch_reaches_its_host(self):
+        app, port = self.singleton(), free_port()
+        nobody = mock.Mock(side_effect=OSError("the proxy does not answer"))
+        with mock.patch.multiple(socket, socket=nobody, create_connection=nobody, socketpair=nobody):
+            self.assertIs(self.second_launch("word").delivered, True)
+            self.send("sent")
+            self.assertTrue(self.is_running())
+            other = self.singleton(port=port)  # and a host begins
+        self.assertEqual(app.arguments, (("word",), ("sent",)))
+        self.assertEqual(self.exchange(b"word\0", other.port), ACK)
+        nobody.assert_not_called()

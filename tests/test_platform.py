@@ -83,3 +83,33 @@ class TestPlatform(SingletonTestCase):
             with mock.patch.object(signal, "signal") as changed:
                 _platform.count_on_child_status()
             changed.assert_not_called()
+
+
+WITHOUT_SOCKET_MODULE = """
+import socket, sys, types
+# `socket` itself is there already, and keeps the real one.
+sys.modules["_socket"] = types.ModuleType("_socket") if sys.argv[1] == "incomplete" else None
+from Socket_Singleton import Socket_Singleton
+from Socket_Singleton._platform import sockets
+print(sockets is socket)
+app = Socket_Singleton(port=int(sys.argv[2]), argv=["from here"])
+Socket_Singleton.send(["sent"], port=app.port)
+app.trace(lambda args: print("got", *args))
+app.trace(lambda args: app.release() if args == ("word",) else None)
+app.join()
+"""
+
+
+class TestWithoutTheSocketModule(SingletonTestCase):
+    """`_socket` is an implementation module: without it, or with half of it, `socket` does as well."""
+
+    def test_host_and_launch(self):
+        for how in ("missing", "incomplete"):
+            with self.subTest(how=how):
+                host = self.start("-c", WITHOUT_SOCKET_MODULE, how, self.port, ready="got sent")
+                launch = self.finish(self.start("-c", WITHOUT_SOCKET_MODULE, how, self.port))
+                self.assertEqual((launch.lines, launch.err), (["True"], ""))
+                self.assertEqual(self.exchange(b"word\0"), ACK)
+                self.finish(host)
+                self.assertEqual(host.lines, ["True", "got sent", "got from here", "got word"])
+                self.assertEqual(host.err, "")

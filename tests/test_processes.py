@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import unittest
@@ -56,6 +57,19 @@ class TestWorkers(SingletonTestCase):
                     self.assertEqual(program.err, "")
                     self.assertEqual(program.lines.pop(), "exit code 0")
                     self.assertEqual(sorted(program.lines), lines)
+
+    def test_worker_that_imports_a_module_as_it_unpickles_a_task(self):
+        """The module constructs at its top: in the worker that is no launch, and the pool goes on."""
+        # PyPy's executors have a fault of their own: AttributeError in `submit`.
+        kinds = ("pool",) if hasattr(sys, "pypy_version_info") else ("pool", "executor")
+        for method in METHODS:
+            for kind in kinds:
+                with self.subTest(method=method, kind=kind):
+                    program = self.finish(self.start(PROGRAMS / "late_import.py", self.port, method, kind))
+                    self.assertEqual(program.err, "")
+                    self.assertEqual(
+                        program.lines, ["doubled 0 2 4 6", "inert True", "clients 0", "listening True"]
+                    )
 
     def test_inert_singleton_can_be_used_and_does_nothing(self):
         process = multiprocessing.current_process()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import sys
 import unittest
 from pathlib import Path
 
 import Socket_Singleton as package
+
+from .support import SingletonTestCase
 
 SOURCE = Path(package.__file__).parent
 
@@ -206,3 +209,47 @@ class TestRooms(unittest.TestCase):
                 "_bad.py:8 sys.platform",
             ],
         )
+
+
+# The modules that a second launch may import beyond those of `python -c pass`, and why.
+IMPORTED = {
+    "__future__": "annotations are not evaluated, whatever they name",
+    "_socket": "the sockets, without the enums that `socket` makes",
+    "errno": "which errors say that the port is in use; built into the interpreter",
+    "time": "the deadline; before CPython 3.8 `pass` does without it; built into the interpreter",
+}
+
+# With a name, also these.
+IMPORTED_WITH_A_NAME = {
+    "_blake2": "the proof, without the OpenSSL that `hashlib` loads",
+    "_operator": "to compare in constant time; built into the interpreter",
+}
+
+SECOND_LAUNCH = """
+import site, sys
+bare = set(sys.modules)
+from Socket_Singleton import Socket_Singleton
+try:
+    Socket_Singleton(port=sys.argv[1], argv=["word"], name=sys.argv[2] or None, secret=sys.argv[3] or None)
+finally:
+    print(*sorted(name for name in set(sys.modules) - bare if name.partition(".")[0] != "Socket_Singleton"))
+"""
+
+
+@unittest.skipUnless(sys.implementation.name == "cpython", "the list is that of CPython")
+class TestImports(SingletonTestCase):
+    """What a second launch imports is what it costs."""
+
+    def imported(self, name: str = "", secret: str = "") -> set:
+        app = self.singleton(name=name or None, secret=secret or None)
+        # `site` as any `pass` has it, but not what it does: .pth files import what they like.
+        launch = self.start("-S", "-c", SECOND_LAUNCH, self.port, name, secret)
+        self.finish(launch)
+        self.assertEqual(app.arguments, (("word",),))
+        return set(launch.out.split())
+
+    def test_of_a_second_launch(self):
+        self.assertEqual(self.imported() - set(IMPORTED), set())
+
+    def test_of_a_second_launch_with_a_name(self):
+        self.assertEqual(self.imported("test", "key") - set(IMPORTED) - set(IMPORTED_WITH_A_NAME), set())

@@ -186,17 +186,19 @@ class Host(_platform.ForkAware):
         self._lock = threading.RLock()
         self._port = listener.getsockname()[1]
         self._forked = False  # set once, in a forked child; read by its threads
-        self._selector = _platform.above_stdio(selectors.DefaultSelector)
-        try:
-            # A byte for "look", the end of the stream for "close": that needs no memory.
-            self._waker, self._wakened = _platform.socket_pair()
-        except BaseException:
-            self._selector.close()
-            raise
-        self._thread = threading.Thread(target=self._run, name="Socket_Singleton I/O", daemon=not timeout)
+        # Made by `start`, when somebody can close this: a signal handler may raise at any step, a
+        # selector and a thread are held in circles, and would be there until a garbage collector comes.
+        self._selector: selectors.BaseSelector = None  # type: ignore[assignment]
+        self._waker: sockets.socket = None  # type: ignore[assignment]
+        self._wakened: sockets.socket = None  # type: ignore[assignment]
+        self._thread: threading.Thread | None = None
+        self._is_daemon = not timeout
 
     def start(self) -> None:
         """Begin to serve. If this raises, `close` is called for."""
+        self._make_selector()
+        # A byte for "look", the end of the stream for "close": that needs no memory.
+        self._waker, self._wakened = _platform.socket_pair()
         self.listener.setblocking(False)
         self._waker.setblocking(False)
         self._wakened.setblocking(False)
@@ -204,7 +206,31 @@ class Host(_platform.ForkAware):
         self._selector.register(self.listener, selectors.EVENT_READ)
         self._delivery.inbox.on_room = self.wake
         _platform.follow_forks(self)
-        self._thread.start()
+        name = "Socket_Singleton I/O"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=self._is_daemon)
+        _platform.start_thread(self._thread)
+
+    def _make_selector(self) -> None:
+        """Make the selector, above 2 as all sockets are."""
+        kind, low = selectors.DefaultSelector, []
+        try:
+            while True:
+                # Known from its first moment on; so it can be closed, if it is made only in part.
+                self._selector = kind.__new__(kind)
+                self._selector.__init__()  # type: ignore[misc]
+                if not _platform.is_stdio(self._selector):
+                    return
+                low.append(self._selector)  # taken meanwhile
+        except BaseException:
+            low.append(self._selector)
+            self._selector = None  # type: ignore[assignment]
+            raise
+        finally:
+            for selector in low:
+                try:
+                    selector.close()
+                except AttributeError:
+                    pass  # it had no descriptor yet
 
     # -- any thread --
 
@@ -246,10 +272,12 @@ class Host(_platform.ForkAware):
                 if not self._ended.wait(_CLOSE_TIME):
                     raise RuntimeError("the I/O thread of Socket_Singleton did not end")
             if self.state == FAILED:
+                _platform.forget_forks(self)
                 self._free_port()
                 self.state = SHUT
-            self._waker.close()
-            if self._thread.is_alive():
+            if self._waker is not None:
+                self._waker.close()
+            if self._thread is not None and self._thread.is_alive():
                 self._thread.join(_THREAD_END_TIME)
 
     def wake(self) -> None:
@@ -704,10 +732,8 @@ class Host(_platform.ForkAware):
         """Have the port be anybody's; no launch is owned from then on, but one that is being owned."""
         self._closing = True
         if self.holds_port:
-            try:
-                self._selector.unregister(self.listener)  # a forked child may have it open, too
-            except KeyError:
-                pass  # it pauses, or never began
+            if self.state == SERVING:
+                self._unregister(self.listener)  # a forked child may have it open, too
             self.listener.close()
             self.state = CLOSING
             self.given_up.open()
@@ -719,10 +745,7 @@ class Host(_platform.ForkAware):
         self._hand_out()
         for peer in (*self._peers.reading, *self._peers.held):
             self._drop(peer)
-        try:
-            self._selector.unregister(self._wakened)  # its end would be news for ever
-        except KeyError:
-            pass  # it was never begun
+        self._unregister(self._wakened)  # its end would be news for ever
         self._say_last_words()
         for peer in list(self._peers.asking):
             reply = peer.reply
@@ -733,6 +756,12 @@ class Host(_platform.ForkAware):
                 self._end_in_order(peer)
         self._end_thread(SHUT)
 
+    def _unregister(self, sock: sockets.socket) -> None:
+        """Have the selector forget ``sock``; it may never have known it, if `start` was interrupted."""
+        known = self._selector.get_map() if self._selector is not None else None
+        if known and sock in known:
+            self._selector.unregister(sock)
+
     def _fail(self) -> None:
         """Serve nobody any more, after an error that nobody expected, but hold the port."""
         self._hand_out_by = 0.0
@@ -742,15 +771,17 @@ class Host(_platform.ForkAware):
         self._end_thread(FAILED)
 
     def _end_thread(self, state: str) -> None:
-        self._selector.close()
+        if self._selector is not None:
+            self._selector.close()
+        if self._wakened is not None:
+            try:
+                self._wakened.shutdown(sockets.SHUT_RDWR)
+            except OSError:
+                pass
+            self._wakened.close()
         self.state = state
-        try:
-            self._wakened.shutdown(sockets.SHUT_RDWR)
-        except OSError:
-            pass
-        self._wakened.close()
         self._ended.open()
         if self._lock.acquire(blocking=False):
-            if state == SHUT:
+            if state == SHUT and self._waker is not None:
                 self._waker.close()  # else `close` is under way, and does it
             self._lock.release()

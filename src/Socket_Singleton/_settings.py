@@ -187,9 +187,9 @@ def encode_secret(secret: str | None) -> bytes | None:
 
 def _has_own_text(value: object) -> bool:
     """Whether its class says how it looks as text, so that the text is meant to be used."""
-    return type(value).__str__ is not object.__str__ and not isinstance(
-        value, (bytes, bytearray, BaseException)
-    )
+    # Of these some have one, and some versions of Python give one to a number too.
+    others = (int, float, complex, bytes, bytearray, BaseException, type(None))
+    return type(value).__str__ is not object.__str__ and not isinstance(value, others)
 
 
 def _number(kind: Callable[[Any], Number], name: str, value: object, what: str) -> Number:

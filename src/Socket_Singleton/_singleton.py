@@ -185,7 +185,12 @@ class Socket_Singleton:
             _identity.check_name(name)
             self.address, self.port = _identity.place_unless_given(name, self.address, self.port)
         if not _platform.is_worker_importing():
-            self._launch()
+            try:
+                self._launch()
+            except BaseException:
+                # Whatever comes, be it out of a signal handler at any step: nothing is left.
+                self.release()
+                raise
 
     def _launch(self) -> None:
         """Be the host; or hand over, and end."""
@@ -198,8 +203,6 @@ class Socket_Singleton:
                     self._end(outcome)
             self._serve(endpoint, identity)
         except BaseException:
-            # Whatever comes, be it out of a signal handler at any step: nothing is left.
-            self.release()
             endpoint.drop_listener()
             raise
 

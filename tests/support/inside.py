@@ -37,6 +37,7 @@ _LIMITS = {
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HOLD_TIME": (_peers, "HOLD_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
+    "HOLD_TIME": (_peers, "HOLD_TIME"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
     "MAX_PEERS": (_peers, "MAX_PEERS"),
@@ -53,6 +54,23 @@ OTHER_SECRET, ENOUGH_CLIENTS = _wire.NAK + _wire.OTHER_SECRET, _wire.NAK + _wire
 
 # The class of the sockets that a launch makes; tests make subclasses of it that fail.
 LaunchSocket = _platform.sockets.socket
+
+
+def failing(method: str, error: BaseException, times: float = 1, when=lambda *_: True):
+    """Return a class of sockets whose ``method`` raises ``error`` instead, ``times`` times in all.
+
+    Args:
+        when: called with the arguments; only calls for which it is true fail.
+    """
+    failed = []
+
+    def fail_or_do(self, *args):
+        if len(failed) < times and when(*args):
+            failed.append(args)
+            raise error
+        return getattr(LaunchSocket, method)(self, *args)
+
+    return type("Failing", (LaunchSocket,), {method: fail_or_do, "failed": failed})
 
 
 def limit(name: str):
@@ -83,6 +101,11 @@ def is_inert(app) -> bool:
 def count_peers(app) -> int:
     """Return how many connections the host has whose packets are not whole."""
     return len(list(app._host._peers))
+
+
+def count_held(app) -> int:
+    """Return how many connections wait with a whole packet for room in the inbox."""
+    return len(app._host._peers.held)
 
 
 def count_received(app) -> int:
@@ -153,6 +176,50 @@ def admissions_of_hosts(after):
         after()
 
     with mock.patch.object(_host.Host, "_admit", admit_and_tell):
+        yield
+
+
+@contextlib.contextmanager
+def sockets_of_peers(kind):
+    """Have hosts take each connection as a ``kind``; see `failing`."""
+    accept = _platform.accept
+
+    def accept_as_that(listener):
+        sock = accept(listener)
+        return kind(listener.family, listener.type, listener.proto, sock.detach())
+
+    with mock.patch.object(_platform, "accept", accept_as_that):
+        yield
+
+
+def ends_in_order(level: int, option: int, value: object) -> bool:
+    """Whether a call of `setsockopt` has the end of a connection no longer be a reset."""
+    return option == socket.SO_LINGER and value == _platform.linger(False)
+
+
+def wake(app) -> None:
+    """Have the I/O thread look, though there is nothing new."""
+    app._host.wake()
+
+
+def wake_by(app, kind) -> None:
+    """Have the I/O thread be woken by a ``kind`` from now on; see `failing`."""
+    waker = app._host._waker
+    app._host._waker = kind(waker.family, waker.type, waker.proto, waker.detach())
+    app._host._waker.setblocking(False)
+
+
+@contextlib.contextmanager
+def no_memory_to_decode(times: int):
+    """Have the next ``times`` looks at what a launch said fail."""
+    decode, left = _inbox.decode, [MemoryError("no memory for that")] * times
+
+    def decode_or_fail(words):
+        if left:
+            raise left.pop()
+        return decode(words)
+
+    with mock.patch.object(_inbox, "decode", decode_or_fail):
         yield
 
 
@@ -229,6 +296,11 @@ def interrupt_release(app, handler) -> None:
         handler()
 
     app._host._wake_to_close = interrupted
+
+
+def constructor_code() -> types.CodeType:
+    """Return the code of the constructor, as frames have it."""
+    return _singleton.Socket_Singleton.__init__.__code__
 
 
 def interrupt_news(app, handler):
@@ -380,6 +452,19 @@ def claims_of_launches(after, kind=LaunchSocket):
 def sockets_of_launches(factory):
     """Have launches make their sockets by ``factory``."""
     with mock.patch.object(_platform, "new_socket", lambda family: factory(family, socket.SOCK_STREAM)):
+        yield
+
+
+@contextlib.contextmanager
+def connections_of_launches(before):
+    """Have launches in this process call ``before(sock)`` before each connection."""
+    connect = _client.Endpoint._connect
+
+    def tell_and_connect(endpoint, sock, deadline):
+        before(sock)
+        return connect(endpoint, sock, deadline)
+
+    with mock.patch.object(_client.Endpoint, "_connect", tell_and_connect):
         yield
 
 
