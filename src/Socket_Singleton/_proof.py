@@ -66,8 +66,6 @@ except ImportError:
 
 from _operator import _compare_digest
 
-__all__ = ["blake2b"]  # what is imported here for others
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Tuple
