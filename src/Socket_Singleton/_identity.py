@@ -115,14 +115,19 @@ class _NotTrusted(Exception):
 
 def _read_key(folder: str, path: str) -> bytes:
     """Return the key in the file ``path``, if nobody else can have put it there or read it."""
-    descriptor = os.open(path, _platform.READ_NO_LINK)
+    try:
+        descriptor = os.open(path, _platform.READ_NO_LINK)
+    except OSError:
+        if os.path.islink(path):
+            raise _NotTrusted(f"it is a link; remove it: {path}") from None
+        raise
     try:
         problem = _platform.why_not_private(os.fstat(descriptor), os.lstat(folder))
+        if problem:
+            raise _NotTrusted(f"{problem}: {path}")
         key = os.read(descriptor, KEY_SIZE + 1)
     finally:
         os.close(descriptor)
-    if problem:
-        raise _NotTrusted(f"{problem}: {path}")
     if len(key) != KEY_SIZE:
         raise _NotTrusted(f"the file has not {KEY_SIZE} bytes; remove it when no instance runs: {path}")
     return key

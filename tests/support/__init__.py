@@ -3,7 +3,8 @@
 ==============  =============================================================================
 module          what is there
 ==============  =============================================================================
-``cases``       `SingletonTestCase`: hosts, launches, programs and peers, cleaned up after
+``cases``       `SingletonTestCase`: hosts, launches, programs and peers, cleaned up after;
+                `NamedTestCase`: the same with a name and a home
 ``processes``   `Program`: a child process whose output is read as it comes
 ``waiting``     `wait_until`: for a condition, under a deadline; `Stopwatch`
 ``observing``   `Collector`, an observer; `Shelf`, a dispatch; `Printed`, what is printed
@@ -16,6 +17,7 @@ module          what is there
 from . import inside
 from .cases import (
     NOTHING,
+    NamedTestCase,
     SingletonTestCase,
     host_clock_ahead,
     left_behind,
@@ -23,7 +25,7 @@ from .cases import (
     skip_without_ipv6,
 )
 from .descriptors import descriptors
-from .inside import ACK, MAX_PACKET
+from .inside import ACK, MAX_PACKET, PORT
 from .observing import Collector, Printed, Shelf, expect_lines
 from .ports import free_port
 from .processes import PROGRAMS, ROOT, TEST_APP, Program, environment
@@ -34,10 +36,12 @@ __all__ = [
     "MAX_PACKET",
     "NOTHING",
     "PATIENCE",
+    "PORT",
     "PROGRAMS",
     "ROOT",
     "TEST_APP",
     "Collector",
+    "NamedTestCase",
     "Printed",
     "Program",
     "Shelf",

@@ -9,6 +9,7 @@ Programs that tests start import this module too, as ``inside``.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -19,10 +20,12 @@ from Socket_Singleton import (
     __main__,
     _client,
     _host,
+    _identity,
     _inbox,
     _peers,
     _platform,
     _run,
+    _settings,
     _singleton,
     _watch,
     _wire,
@@ -35,6 +38,7 @@ _LIMITS = {
     "CLOSE_TIME": (_host, "_CLOSE_TIME"),
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
+    "MAX_ASKING": (_peers, "MAX_ASKING"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
     "MAX_PEERS": (_peers, "MAX_PEERS"),
@@ -46,6 +50,9 @@ _LIMITS = {
 }
 
 ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
+
+# The port of who gives none.
+PORT = _settings.PORT
 
 # The class of the sockets that a launch makes; tests make subclasses of it that fail.
 LaunchSocket = _platform.sockets.socket
@@ -66,6 +73,24 @@ def limits(**values):
         yield
 
 
+# -- names --
+
+
+def place_of_name(name: str) -> tuple[str, int]:
+    """Return where ``name`` of this user is."""
+    return _identity.place_unless_given(name, _settings.ADDRESS, PORT)
+
+
+def key_file() -> str:
+    """Return the path of this user's key, which may not be there."""
+    return os.path.join(_platform.state_base(_identity._FOLDER), "key")
+
+
+def identity(name: str, secret: bytes | None = None):
+    """Return who this user is as ``name``; the key is made if there is none."""
+    return _identity.identify(name, secret, make_key=True)
+
+
 # -- the host --
 
 
@@ -77,6 +102,11 @@ def is_inert(app) -> bool:
 def count_peers(app) -> int:
     """Return how many connections the host has whose packets are not whole."""
     return len(list(app._host._peers))
+
+
+def count_asking(app) -> int:
+    """Return the launches that wait for an answer."""
+    return len(app._host._peers.asking)
 
 
 def count_received(app) -> int:
