@@ -24,6 +24,7 @@ from Socket_Singleton import (
     _inbox,
     _peers,
     _platform,
+    _proof,
     _run,
     _settings,
     _singleton,
@@ -89,6 +90,27 @@ def key_file() -> str:
 def identity(name: str, secret: bytes | None = None):
     """Return who this user is as ``name``; the key is made if there is none."""
     return _identity.identify(name, secret, make_key=True)
+
+
+def is_sending_an_answer(app) -> bool:
+    """Whether a launch has not taken all of its answer yet."""
+    return any(peer.outgoing for peer in app._host._peers.asking)
+
+
+class LaunchThatDoesNotRead:
+    """A launch that asks, and then does not take the answer."""
+
+    def __init__(self, name: str, argv) -> None:
+        side = _proof.LaunchSide(identity(name), _wire.encode(argv), asks=True)
+        self._sock = socket.create_connection(place_of_name(name), 30)
+        self._sock.sendall(side.open(self._sock.getpeername()))
+        say = b""
+        while not say:
+            say = side.feed(self._sock.recv(4096))
+        self._sock.sendall(say)
+
+    def close(self) -> None:
+        self._sock.close()
 
 
 # -- the host --
