@@ -283,14 +283,15 @@ class Host(_platform.ForkAware):
         self._lock = threading.RLock()
         self._forked = True
         self._delivery.forked()
-
-    def in_worker(self) -> None:
-        # A multiprocessing worker may outlive the host; it must not keep the
-        # port, nor hold a peer's connection open that the host has closed.
-        self.state = SHUT
-        self.listener.close()
+        # A child may outlive the host: nobody may wait for an answer whose connection it holds
+        # open. To close a copy ends nothing.
         for peer in self._peers:
             peer.sock.close()
+
+    def in_worker(self) -> None:
+        # A multiprocessing worker must not keep the port, either.
+        self.state = SHUT
+        self.listener.close()
 
     # -- the I/O thread: its turns --
 
