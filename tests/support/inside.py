@@ -103,14 +103,40 @@ class LaunchThatDoesNotRead:
     def __init__(self, name: str, argv) -> None:
         side = _proof.LaunchSide(identity(name), _wire.encode(argv), asks=True)
         self._sock = socket.create_connection(place_of_name(name), 30)
-        self._sock.sendall(side.open(self._sock.getpeername()))
-        say = b""
-        while not say:
-            say = side.feed(self._sock.recv(4096))
-        self._sock.sendall(say)
+        self.said = [side.open(self._sock.getpeername())]  # in its turns
+        self._sock.sendall(self.said[0])
+        self.heard, claim = b"", b""
+        while not claim:
+            self.heard += self._sock.recv(1)
+            claim = side.feed(self.heard[-1:])
+        self._say(claim)
+
+    def _say(self, claim: bytes) -> None:
+        self.said.append(claim)
+        self._sock.sendall(claim)
 
     def close(self) -> None:
         self._sock.close()
+
+
+class LaunchThatStopsHalfway(LaunchThatDoesNotRead):
+    """A launch that has proved itself, and has said the half of its packet until `go_on`."""
+
+    def __init__(self, name: str, word: str) -> None:
+        super().__init__(name, (word,))
+
+    def _say(self, claim: bytes) -> None:
+        half = len(claim) // 2
+        self.rest = claim[half:]
+        super()._say(claim[:half])
+
+    def go_on(self) -> None:
+        self._sock.sendall(self.rest)
+
+
+def count_proved(app) -> int:
+    """Return the peers of the host that have proved themselves, and whose packets are not whole."""
+    return sum(peer.talk.proved for peer in app._host._peers.reading)
 
 
 # -- the host --
