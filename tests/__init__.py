@@ -13,6 +13,7 @@ if not os.environ.get("SOCKET_SINGLETON_INSTALLED"):
 
 # Every test class is here, so that `python -m unittest tests.TestWire` finds it;
 # test_docs.py fails if one is missing.
+from .test_answers import TestAnswers, TestJoin
 from .test_client import (
     TestArgv,
     TestError,
@@ -37,7 +38,9 @@ from .test_host import (
     TestThresholds,
     TestTimeouts,
 )
+from .test_identity import TestIdentity
 from .test_inbox import TestInbox
+from .test_named import TestNamed, TestNamedStrangers
 from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
 from .test_platform import TestPlatform
@@ -49,6 +52,7 @@ from .test_promises import (
     TestHostChanges,
     TestSingletonEnforcement,
 )
+from .test_proof import TestProof
 from .test_rooms import TestRooms
 from .test_settings import TestSettings, TestValidation, TestVerboseLines
 from .test_singleton import TestInProcess

@@ -12,7 +12,7 @@ import threading
 import unittest
 from unittest import mock
 
-from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
+from Socket_Singleton import Socket_Singleton
 
 from .support import (
     PATIENCE,
@@ -570,19 +570,12 @@ class TestAnswers(AnswersTestCase):
     def test_error_of_a_launch_whose_host_ended(self):
         app = self.answering(lambda args: concurrent.futures.Future())
         errors = []
-        self.in_background(lambda: errors.append(self.launch_error()))
+        self.in_background(lambda: errors.append(self.error_of_launch("a", answer=True)))
         wait_until(lambda: inside.count_asking(app) == 1, "it waits")
         app.release()
         wait_until(lambda: errors, "it is told")
         self.assertEqual((errors[0].delivered, errors[0].answer), (True, None))
         self.assertIn("may have been acted upon", str(errors[0]))
-
-    def launch_error(self, *words: str) -> MultipleSingletonsError:
-        try:
-            Socket_Singleton(name=self.name, answer=True, strict=False, argv=words or ["a"])
-        except MultipleSingletonsError as error:
-            return error
-        raise AssertionError("it is the host")
 
     def test_answers_that_are_there_are_sent_before_the_end(self):
         """An answer in time is not lost to a release that comes at once behind it."""
@@ -722,7 +715,7 @@ class TestJoin(SingletonTestCase):
 
     @unittest.skipUnless(os.name == "posix", "signals of POSIX")
     def test_interrupt_ends_it(self):
-        for timeout in ("", "60", "float('inf')"):
+        for timeout in ("", "60", "1e300", "float('inf')"):
             text = (
                 "from Socket_Singleton import Socket_Singleton\n"
                 f"app = Socket_Singleton(port={self.port})\n"

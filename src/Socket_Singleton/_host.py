@@ -127,7 +127,9 @@ class Latch:
 
     def wait(self, timeout: float) -> bool:
         """Wait until it is open; False if that took longer than ``timeout`` seconds. -1: for ever."""
-        if not self.is_open and self._lock.acquire(timeout=timeout):
+        # What is longer than a system can wait (years; on Windows weeks) is for ever, too.
+        limit = timeout if timeout <= threading.TIMEOUT_MAX else -1
+        if not self.is_open and self._lock.acquire(timeout=limit):
             self._lock.release()  # for the next one
         return self.is_open
 

@@ -255,6 +255,14 @@ class NamedTestCase(SingletonTestCase):
         options = {"name": self.name, "port": PORT, **options}
         return self.second_launch(*args, **options)
 
+    def error_of_launch(self, *words: str, **options) -> MultipleSingletonsError:
+        """Do as `named_launch`, in any thread."""
+        try:
+            Socket_Singleton(**{"name": self.name, "strict": False, "argv": words, **options}).release()
+        except MultipleSingletonsError as error:
+            return error
+        raise AssertionError("it was the host")
+
     def ask(self, *words: str, **options):
         """Return what the host answers to ``words``."""
         return Socket_Singleton.ask(words, **{"name": self.name, **options})
