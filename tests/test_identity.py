@@ -108,9 +108,9 @@ class TestIdentity(NamedTestCase):
         )
         for name, kind, text in BAD_NAMES:
             for number, call in enumerate(calls):
-                with self.subTest(name=name, call=number), inside.no_sockets_of_launches():
-                    with self.assertRaisesRegex(kind, text):
-                        call(name=name)
+                told = self.assertRaisesRegex(kind, text)
+                with self.subTest(name=name, call=number), inside.no_sockets_of_launches(), told:
+                    call(name=name)
         for call in (lambda: Socket_Singleton.ask((), name=None), lambda: Socket_Singleton.pid_of(None)):
             with self.assertRaisesRegex(TypeError, "name must be a str, not NoneType"):
                 call()
@@ -143,7 +143,7 @@ class TestIdentity(NamedTestCase):
 
     def test_first_launches_at_once_have_one_key(self):
         for round_ in range(20):
-            home = self.folder()
+            home = self.make_folder()
             with self.subTest(round_), self.at_home(home):
                 identities = self.at_once(8, lambda _: inside.identity(self.name))
                 self.assertEqual(len({identity.key for identity in identities}), 1)
@@ -161,7 +161,8 @@ class TestIdentity(NamedTestCase):
 
     def test_key_that_was_written_halfway_is_nobodys(self):
         """Who is killed while it makes the key leaves a file of another name."""
-        with mock.patch.object(os, "link", side_effect=KeyboardInterrupt), self.assertRaises(KeyboardInterrupt):
+        interrupted = mock.patch.object(os, "link", side_effect=KeyboardInterrupt)
+        with interrupted, self.assertRaises(KeyboardInterrupt):
             self.named()
         self.assertEqual(os.listdir(os.path.dirname(inside.key_file())), [])
         with open(f"{inside.key_file()}.1.unfinished", "wb"):
@@ -205,7 +206,7 @@ class TestIdentity(NamedTestCase):
 
     def test_another_home_is_told_and_is_no_second_host(self):
         app = self.named()
-        with self.at_home(self.folder()):
+        with self.at_home(self.make_folder()):
             error = self.named_launch("a")
             self.assertFalse(Socket_Singleton.is_running(name=self.name))
         self.assertIs(error.delivered, False)

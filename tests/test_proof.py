@@ -50,6 +50,10 @@ def fed(side, pieces) -> bytes:
     return b"".join(side.feed(piece) for piece in pieces)
 
 
+def in_long_pieces(data: bytes) -> list:
+    return [data[start : start + 65536] for start in range(0, len(data), 65536)]
+
+
 def conversation(host, launch_side, hello, cut=whole) -> bytes:
     """Have both sides say all that they have to say; return what the launch said in its second turn."""
     answer = fed(host, cut(hello))
@@ -59,7 +63,7 @@ def conversation(host, launch_side, hello, cut=whole) -> bytes:
 
 
 def refusal(side: HostSide, pieces, end: bool = False):
-    """Return why ``side`` refuses what it is fed: the reason, or the class of its error; None if it does not."""
+    """Return why ``side`` refuses what it is fed: a reason, or the class of an error; None if it does not."""
     try:
         fed(side, pieces)
         if end:
@@ -134,7 +138,7 @@ class TestProof(unittest.TestCase):
     def test_longest_packet(self):
         argv = ("x" * (MAX_PACKET - 1),)
         host, (side, hello) = HostSide(EDITOR, PLACE), launch(argv=argv)
-        conversation(host, side, hello, lambda data: [data[n : n + 65536] for n in range(0, len(data), 65536)])
+        conversation(host, side, hello, in_long_pieces)
         self.assertEqual(decode(host.words), argv)
 
     def test_place_has_one_form(self):
@@ -247,8 +251,6 @@ class TestProof(unittest.TestCase):
                 self.assertEqual(fed(other, [answer[:size], b""] if size else [b""]), b"")
                 self.assertEqual(other.found, Answer.FOREIGN)
         for size in range(len(claim)):
-            host._data.clear()
-        for size in range(len(claim)):
             with self.subTest(claim=size):
                 with fixed(os.getpid(), answer[1 : 1 + NONCE_SIZE]):
                     host = HostSide(EDITOR, PLACE)
@@ -277,7 +279,7 @@ class TestProof(unittest.TestCase):
     # -- who is no launch with a name --
 
     def test_packets_without_a_name(self):
-        for packet in (b"\0", b"a\0", b"a", b"key\0a\0", b"open\0my file.txt\0", b"H\0", b"HELLO\0", b"x" * 9):
+        for packet in (b"\0", b"a\0", b"a", b"key\0a\0", b"open\0my file\0", b"H\0", b"HELLO\0", b"x" * 9):
             for cut in (whole, byte_by_byte):
                 with self.subTest(packet=packet, cut=cut):
                     self.assertEqual(refusal(HostSide(EDITOR, PLACE), cut(packet), end=True), NEEDS_A_NAME)
@@ -323,7 +325,7 @@ class TestProof(unittest.TestCase):
                 self.assertEqual(refusal(Packet(secret), cut(hello)), NEEDS_NO_NAME)
 
     def test_refusals_in_place_of_a_hello(self):
-        """Whoever has not proved itself cannot have a launch end quietly: that it takes no more is no excuse."""
+        """Whoever has not proved itself cannot have a launch end quietly, say by "no more clients"."""
         for said, found in (
             (NAK + NEEDS_NO_NAME, Answer.REJECTED),
             (NAK + b"C", Answer.FOREIGN),
@@ -383,11 +385,10 @@ class TestProof(unittest.TestCase):
         text = WIRE_PAGE.read_text(encoding="utf-8")
         rows = dict(re.findall(r"^(\w[\w ]*):\n((?:    [0-9a-f ]+\n)+)", text, re.MULTILINE))
         got = {name: bytes.fromhex("".join(row.split())) for name, row in rows.items()}
-        identity = Identity(b"org.example.editor", got["key"])
+        identity, place = Identity(b"org.example.editor", got["key"]), ("127.120.88.227", 30078)
         with fixed(4711, got["nonce of the launch"], got["nonce of the host"]):
-            host, (side, hello) = HostSide(identity, ("127.120.88.227", 30078)), launch(
-                identity, ("127.120.88.227", 30078), ("open", "two words", "\u00e9"), asks=True
-            )
+            host = HostSide(identity, place)
+            side, hello = launch(identity, place, ("open", "two words", "\u00e9"), asks=True)
             answer = host.feed(hello)
         claim = side.feed(answer)
         host.feed(claim)

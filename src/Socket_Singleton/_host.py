@@ -725,10 +725,10 @@ class Host(_platform.ForkAware):
             pass  # it was never begun
         self._say_last_words()
         for peer in list(self._peers.asking):
-            reply = peer.reply
-            if reply is not None and reply is self._spared:
+            spared = self._spared
+            if spared is not None and peer.reply is spared:
                 self._forget(peer)
-                reply.go_on_alone(peer.sock)
+                spared.go_on_alone(peer.sock)
             else:
                 self._end_in_order(peer)
         self._end_thread(SHUT)

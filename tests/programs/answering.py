@@ -1,17 +1,18 @@
-"""A host that answers each launch as that one says; or a launch that asks for an answer.
+"""A host that answers each launch as that one says; or a launch with a name, which may ask for an answer.
 
     answering.py NAME [WORD ...]
 
-A host prints "host", then "got ARGUMENTS" for each launch, and answers by the first of them:
+A host prints "host", then "got ARGUMENTS" for each launch, and does what the first of them says
+with the second:
 
-    text T, number N, exit CODE, exit-text T, raise T   what the observer returns or raises
-    bool, bytes                                         what is no answer
-    never                                               a future that is never done
-    later T                                             a future that is done at the launch "now"
-    release T                                           release, then return T
-    end, kill                                           the program ends; it kills itself
+    text T, number N, raise T, exit N, exit-text T   returns or raises that
+    bool, bytes                                      returns what is no answer
+    never                                            returns a future that is never done
+    release T                                        releases, then returns T
+    end, kill                                        the program ends; it kills itself
 
-Whatever else: None. PLACE in the environment is a port to use; ENCODING one for stdout.
+Anything else is answered by None. The environment may have PLACE, a port; KEY, a secret; and
+ANSWER, if a launch is to ask.
 """
 
 from __future__ import annotations
@@ -24,37 +25,43 @@ from concurrent.futures import Future
 
 from Socket_Singleton import Socket_Singleton
 
-later = []
 over = threading.Event()
+
+
+def throw(error):
+    raise error
+
+
+def release(text):
+    app.release()
+    return text
+
+
+def end():
+    over.set()
+    return Future()
+
+
+WAYS = {
+    "text": str,
+    "number": int,
+    "raise": lambda text: throw(ValueError(text)),
+    "exit": lambda text: sys.exit(int(text)),
+    "exit-text": sys.exit,
+    "bool": lambda _: True,
+    "bytes": str.encode,
+    "never": lambda _: Future(),
+    "release": release,
+    "end": lambda _: end(),
+    "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+}
 
 
 def answer(args):
     print("got", args, flush=True)
     kind, text = (*args, "", "")[:2]
-    if kind == "exit":
-        raise SystemExit(int(text))
-    if kind == "exit-text":
-        raise SystemExit(text)
-    if kind == "raise":
-        raise ValueError(text)
-    if kind == "now":
-        for future, result in later:
-            future.set_result(result)
-    if kind in ("later", "never"):
-        future = Future()
-        if kind == "later":
-            later.append((future, text))
-        return future
-    if kind == "release":
-        app.release()
-        return text
-    if kind == "end":
-        over.set()
-        return Future()
-    if kind == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    values = {"text": text, "number": int(text) if kind == "number" else 0, "bool": True, "bytes": b""}
-    return values.get(kind)
+    way = WAYS.get(kind)
+    return way(text) if way else None
 
 
 app = Socket_Singleton(
@@ -62,7 +69,6 @@ app = Socket_Singleton(
     port=os.environ.get("PLACE", "1337"),
     secret=os.environ.get("KEY"),
     answer="ANSWER" in os.environ,
-    wait=float(os.environ.get("WAIT", "0")),
 )
 print("host", flush=True)
 app.trace(answer)

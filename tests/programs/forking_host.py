@@ -1,6 +1,6 @@
 """A host that, once a launch waits for its answer, forks a child that lives as long as its input.
 
-    forking_host.py NAME
+forking_host.py NAME
 """
 
 import os

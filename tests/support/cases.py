@@ -212,7 +212,7 @@ class SingletonTestCase(unittest.TestCase):
         with self.assertRaises(ConnectionError):
             read_to_end(peer)
 
-    def folder(self) -> Path:
+    def make_folder(self) -> Path:
         """Return a new folder, which goes with the test."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -236,7 +236,7 @@ class NamedTestCase(SingletonTestCase):
         # Two runs of these tests may be here at once; the port tells them apart.
         self.name = f"org.example.test {self.port}"
         self.address, self.port = inside.place_of_name(self.name)
-        self.home = self.folder()
+        self.home = self.make_folder()
         self.enter(self.at_home(self.home))
 
     @contextlib.contextmanager

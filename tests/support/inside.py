@@ -39,6 +39,7 @@ _LIMITS = {
     "CLOSE_TIME": (_host, "_CLOSE_TIME"),
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
+    "LAST_WORDS_TIME": (_host, "_LAST_WORDS_TIME"),
     "MAX_ASKING": (_peers, "MAX_ASKING"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
