@@ -1,4 +1,4 @@
-"""What an observer says to a launch that asked, and how a launch reads it. Loaded where one asks.
+"""What an observer says to a launch that asked, and how a launch reads it.
 
 An answer is a frame: a byte for its kind, four for the length of what follows, most
 significant first, and that.

@@ -27,6 +27,7 @@ import time
 from collections import deque
 
 from . import _peers, _platform
+from ._answers import Reply
 from ._delivery import Delivery
 from ._inbox import Launch
 from ._peers import Peer, Peers
@@ -47,14 +48,7 @@ from ._wire import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Protocol
-
-    class Reply(Protocol):
-        """Where the answer to one launch goes, once it is there; `_answers.Reply`."""
-
-        def answer(self, result: object) -> None: ...
-        def close(self) -> None: ...
-        def go_on_alone(self, sock: sockets.socket) -> None: ...
+    from typing import Callable
 
 
 SERVING = "serving"
@@ -317,10 +311,11 @@ class Host(_platform.ForkAware):
         events = self._selector.select(0) if self._hand_out_by != _NEVER else []
         if events and time.monotonic() < self._hand_out_by:
             return events
-        wait = 0.0 if self._answers else self._wait()
+        wait = self._wait()
         # The last step before this thread sleeps: the other one needs the interpreter.
         self._hand_out()
-        return events or self._selector.select(wait)
+        # Looked at last: what is answered on this thread itself, by a finalizer, wakes nobody.
+        return events or self._selector.select(0.0 if self._answers else wait)
 
     def _wait(self) -> float | None:
         """Return the seconds until something is due; None when only an event can be."""
@@ -529,8 +524,6 @@ class Host(_platform.ForkAware):
     def _new_reply(self, peer: Peer) -> Reply | None:
         if not peer.talk.asks:
             return None
-        from ._answers import Reply
-
         return Reply(lambda answer: self.send(peer, answer), self._settings)
 
     def _take_in(self, peer: Peer, launch: Launch) -> bool:
