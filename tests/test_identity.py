@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import sys
 import unittest
@@ -13,16 +12,20 @@ from unittest import mock
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 from Socket_Singleton._identity import KEY_SIZE, place_of
 
-from .support import PORT, PROGRAMS, ROOT, NamedTestCase, descriptors, inside, wait_until
+from .support import (
+    PORT,
+    PROGRAMS,
+    ROOT,
+    NamedTestCase,
+    descriptors,
+    inside,
+    python_of_another_user,
+    wait_until,
+)
 
 WIRE_PAGE = ROOT / "docs" / "wire.md"
 POSIX = os.name == "posix"
-AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-
-
-def is_root_with_setpriv() -> bool:
-    return POSIX and os.geteuid() == 0 and shutil.which("setpriv") is not None
-
+IS_ROOT = POSIX and os.geteuid() == 0
 
 # What no name can be, and what is raised for it.
 BAD_NAMES = (
@@ -281,7 +284,7 @@ class TestIdentity(NamedTestCase):
         os.symlink(self.home / "elsewhere", folder)
         self.assert_refused("its folder is a link")
 
-    @unittest.skipUnless(is_root_with_setpriv(), "only root can give a file to another user")
+    @unittest.skipUnless(IS_ROOT, "only root can give a file to another user")
     def test_key_of_another_user_is_refused(self):
         self.named().release()
         os.chown(inside.key_file(), 65534, 65534)
@@ -297,14 +300,12 @@ class TestIdentity(NamedTestCase):
             self.named()
         self.named(secret="a long one")
 
-    @unittest.skipUnless(is_root_with_setpriv(), "only root can be another user")
     def test_user_without_a_home_is_told(self):
         """``nobody`` has one that is not there; one who is in no list of users has none."""
-        for user in ("65534", "65533"):
-            words = [word.replace("65534", user) for word in AS_NOBODY]
+        for user in (65534, 65533):
             program = self.start_program(
-                [*words, sys.executable, PROGRAMS / "answering.py", self.name],
-                env={"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
+                [*python_of_another_user(user), PROGRAMS / "answering.py", self.name],
+                env={"HOME": "/nonexistent"},
             )
             self.finish(program, status=1)
             self.assertIn("secret=", program.err)

@@ -14,7 +14,6 @@ import unittest
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
-from Socket_Singleton._wire import HELLO, NAK, NEEDS_A_NAME, NEEDS_NO_NAME
 
 from .support import (
     ACK,
@@ -28,10 +27,12 @@ from .support import (
     descriptors,
     free_port,
     inside,
+    python_of_another_user,
     read_to_end,
     wait_until,
 )
-from .test_identity import AS_NOBODY, is_root_with_setpriv
+
+HELLO, NAK = inside.HELLO, inside.NAK
 
 # Seconds, the most that a launch takes: what it has for the hand-over, and a busy machine.
 AT_MOST = inside.limit("HAND_OVER_TIME") + 1
@@ -221,12 +222,12 @@ class TestNamed(NamedTestCase):
         return outcomes
 
     def test_releases_under_a_storm_of_launches(self):
-        self.left, heard = [], []
-        self.storm_observer = heard.append
+        self.left, self.storm_observer = [], Collector()
         outcomes = self.storm(400)
         self.assertEqual(sorted(number for number, _ in outcomes), list(range(400)))
         delivered = [number for number, outcome in outcomes if outcome is True]
         self.assertEqual({outcome for _, outcome in outcomes}, {True, "host"}, outcomes)
+        heard = self.storm_observer.calls
         wait_until(lambda: len(heard) + len(self.left) >= len(delivered), "all are heard or left")
         self.assertEqual(sorted(int(args[0]) for args in (*heard, *self.left)), sorted(delivered))
 
@@ -282,7 +283,7 @@ class TestNamed(NamedTestCase):
         packets = (b"\0", b"a\0", b"secret\0a\0", b"open\0my file.txt\0", os.urandom(64) + b"\0", b"H")
         for packet in packets:
             with self.subTest(packet=packet):
-                self.assertEqual(self.exchange(packet), NAK + NEEDS_A_NAME)
+                self.assertEqual(self.exchange(packet), NAK + b"N")
         for request in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01" + bytes(50)):
             with self.subTest(request=request), self.assertRaises(ConnectionError):
                 self.exchange(request)
@@ -382,7 +383,7 @@ class TestNamedStrangers(NamedTestCase):
             (ACK + b"\0\0\0\0\0", "\\x06"),
             (NAK + b"C", "\\x15C"),
             (NAK + b"W", "\\x15W"),
-            (NAK + NEEDS_NO_NAME, "without a name"),
+            (NAK + b"U", "without a name"),
             (b"\1" + bytes(68), "another name, or another key"),
             (b"\1" + bytes(1000), "\\x01"),
             (b"\x1b[31mred\n" * 100, "\\x1b[31mred"),
@@ -448,18 +449,18 @@ class TestNamedStrangers(NamedTestCase):
         self.assert_told("another key", "another home")
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
-    @unittest.skipUnless(is_root_with_setpriv(), "only root can be another user")
     def test_host_of_another_user(self):
         """Who has been told nothing; and whose own instance is another one."""
+        python = python_of_another_user()
         home = self.make_folder()
         os.chown(str(home), 65534, 65534)
-        command = [*AS_NOBODY, sys.executable, "-B", PROGRAMS / "answering.py", self.name]
+        command = [*python, PROGRAMS / "answering.py", self.name]
         env = {"HOME": str(home)}
         own = self.start_program(command, "host", env=env)
         self.named().release()  # it is not in our way
         own.kill()
         squatter = self.start_program(
-            [*AS_NOBODY, sys.executable, "-B", "-c", SQUATTER, self.name, self.address, str(self.port)],
+            [*python, "-c", SQUATTER, self.name, self.address, str(self.port)],
             "host",
             env=env,
         )

@@ -26,7 +26,7 @@ from Socket_Singleton._wire import (
     encode,
 )
 
-from .support import ACK, MAX_PACKET, ROOT
+from .support import ACK, MAX_PACKET, ROOT, inside
 from .test_wire import byte_by_byte, seed, split, whole
 
 WIRE_PAGE = ROOT / "docs" / "wire.md"
@@ -270,8 +270,8 @@ class TestProof(unittest.TestCase):
             self.assertEqual(other.found, Answer.FOREIGN)
 
     def test_claim_of_too_much(self):
-        host, (side, hello) = HostSide(EDITOR, PLACE), launch()
-        side._packet = bytes(MAX_PACKET + 1)
+        host, side = HostSide(EDITOR, PLACE), LaunchSide(EDITOR, bytes(MAX_PACKET + 1))
+        hello = side.open(PLACE)
         claim = side.feed(host.feed(hello))
         self.assertIs(refusal(host, [claim[:CLAIM_SIZE]]), PacketTooLong)
         self.assertFalse(host.proved)
@@ -368,7 +368,7 @@ class TestProof(unittest.TestCase):
                 with self.assertRaises(Refused):
                     for start in range(0, len(data), size):
                         host.feed(data[start : start + size])
-                        most = max(most, len(host._data))
+                        most = max(most, inside.count_kept(host))
                 self.assertLessEqual(most, bound)
                 self.assertFalse(host.proved)
 

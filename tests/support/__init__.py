@@ -28,7 +28,7 @@ from .descriptors import descriptors
 from .inside import ACK, MAX_PACKET, PORT
 from .observing import Collector, Printed, Shelf, expect_lines
 from .ports import free_port
-from .processes import PROGRAMS, ROOT, TEST_APP, Program, environment
+from .processes import PROGRAMS, ROOT, TEST_APP, Program, environment, python_of_another_user
 from .waiting import PATIENCE, Stopwatch, wait_until
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "host_clock_ahead",
     "inside",
     "left_behind",
+    "python_of_another_user",
     "read_to_end",
     "skip_without_ipv6",
     "wait_until",

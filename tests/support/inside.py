@@ -53,6 +53,9 @@ _LIMITS = {
 
 ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
 
+# How launches with a name begin, and how hosts refuse.
+HELLO, NAK = _wire.HELLO, _wire.NAK
+
 # The port of who gives none.
 PORT = _settings.PORT
 
@@ -133,6 +136,11 @@ class LaunchThatStopsHalfway(LaunchThatDoesNotRead):
 
     def go_on(self) -> None:
         self._sock.sendall(self.rest)
+
+
+def count_kept(side) -> int:
+    """Return the bytes that one side of a conversation keeps of what it was fed."""
+    return len(side._data)
 
 
 def count_proved(app) -> int:
