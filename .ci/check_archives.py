@@ -37,7 +37,7 @@ with tarfile.open(sdist) as tar:
     inside = {name.partition("/")[2] for name in tar.getnames()}
 tracked = {
     path.relative_to(ROOT).as_posix()
-    for folder in ("src", "tests", "examples", "benchmarks", "docs")
+    for folder in ("src", "tests", "examples", "benchmarks", "verification", "docs")
     for path in (ROOT / folder).rglob("*")
     if path.is_file() and "__pycache__" not in path.parts
 }

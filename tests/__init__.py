@@ -24,6 +24,7 @@ from .test_client import (
     TestStrangers,
     TestWait,
 )
+from .test_closed_streams import TestClosedStreams
 from .test_cluster import TestCluster
 from .test_command import TestCommand
 from .test_delivery import TestDelivery, TestDispatch
@@ -59,6 +60,8 @@ from .test_singleton import TestInProcess
 from .test_support import TestSupport
 from .test_toolkits import TestToolkits
 from .test_tools import TestTools
+from .test_verification import TestJudge, TestMutations, TestSchedule
+from .test_web import TestWebBytes, TestWebPage
 from .test_wire import TestWire
 
 

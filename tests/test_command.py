@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from .support import (
     Collector,
     Program,
     SingletonTestCase,
+    free_port,
     inside,
     read_to_end,
     wait_until,
@@ -64,6 +66,7 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 runpy.run_module("Socket_Singleton", run_name="__main__")
 """
+IN_A_TERMINAL = "import pty, os, sys; sys.exit(os.WEXITSTATUS(pty.spawn(sys.argv[1:])))"
 SAY_WORDS = (*PYTHON_C, "import os, sys; print([os.fsencode(word) for word in sys.argv[1:]])")
 
 
@@ -174,9 +177,8 @@ class TestCommand(SingletonTestCase):
 
     @unittest.skipUnless(POSIX, "terminals")
     def test_run_does_not_double_ctrl_c_of_a_terminal(self):
-        spawn = "import pty, os, sys; sys.exit(os.WEXITSTATUS(pty.spawn(sys.argv[1:])))"
         run = (sys.executable, "-m", "Socket_Singleton", "--port", self.port, "run", "--", *SAY_SIGNALS)
-        program = self.start("-c", spawn, *run, ready="up")
+        program = self.start("-c", IN_A_TERMINAL, *run, ready="up")
         program.write("\x03")
         program.expect("got 2")
         # A second SIGINT would come before this, which is passed on by the same process.
@@ -326,6 +328,37 @@ class TestCommand(SingletonTestCase):
         first.write("6\n")
         self.finish(first, 6)
 
+    @unittest.skipUnless(POSIX, "a terminal")
+    def test_run_that_waits_says_so_in_a_terminal(self):
+        home = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, home)
+        env = {"HOME": home}
+        for place, whom in (
+            (("--port", self.port), f"127.0.0.1 port {self.port}"),
+            (("--name", "org.example.waiting", "--port", free_port()), "org.example.waiting, process {},"),
+        ):
+            with self.subTest(whom=whom):
+                first = self.start("-m", "Socket_Singleton", *place, "run", "--", *HOLD, ready="up", env=env)
+                command = (
+                    sys.executable,
+                    "-m",
+                    "Socket_Singleton",
+                    *place,
+                    "run",
+                    "--wait",
+                    "60",
+                    "--",
+                    "echo",
+                    "on",
+                )
+                second = self.start("-c", IN_A_TERMINAL, *command, env=env)
+                shown = whom.format(first.pid)
+                second.expect(f"Socket_Singleton: waiting for {shown} for 60 seconds at most")
+                first.write("0\n")
+                self.finish(first)
+                self.finish(second)
+                self.assertEqual(second.lines[-1], "on")
+
     # -- send, status, watch --
 
     @unittest.skipUnless(POSIX, "bytes of a command line")
@@ -437,8 +470,8 @@ class TestCommand(SingletonTestCase):
         observer = Collector()
         self.singleton(secret="hush").trace(observer)
         for env in ({}, {SECRET: "wrong"}):
-            self.assert_told(self.call("send", "--", "x", status=1, env=env), "not confirmed")
-            self.assert_told(self.call("run", "--", "x", status=1, env=env), "not confirmed")
+            self.assert_told(self.call("send", "--", "x", status=1, env=env), "it has another secret")
+            self.assert_told(self.call("run", "--", "x", status=1, env=env), "it has another secret")
             self.call("status", env=env)
         self.call("send", "--", "sent", env={SECRET: "hush"})
         self.call("run", "--exit-code", "5", "--", "ran", status=5, env={SECRET: "hush"})
@@ -498,7 +531,7 @@ class TestCommand(SingletonTestCase):
     def test_addresses_that_cannot_be(self):
         for subcommand in (("status",), ("watch",), ("send", "--", "x"), ("run", "--", "x")):
             program = self.call("--address", "no.such.host.invalid", *subcommand, status=1)
-            self.assert_told(program, f"no.such.host.invalid port {self.port}: ")
+            self.assert_told(program, f": no.such.host.invalid port {self.port}")
 
     def test_help(self):
         place = {"--address A", "--port P"}

@@ -18,6 +18,7 @@ NOT_OURS = {
     "_inheriting": "how multiprocessing tells that a worker imports the main module",
     "_exit": "os._exit: the end of a process whose main thread cannot be told to end",
     "_getframe": "sys._getframe: the stack, without importing inspect",
+    "_accept": "what socket.accept calls, and _socket has alone",
     "_initializing": "how importlib tells in a module's __spec__ that it is being imported",
 }
 
@@ -152,9 +153,12 @@ class TestRooms(unittest.TestCase):
         others = {
             "in_loop": "._default_root",  # of tkinter
             "test_singleton": "._active_limbo_lock",  # of threading: a step of Python's own
+            "cluster_app": "._ask",  # of the example that it is a subclass of
+            "test_tools": "._kernel_spec",  # of jupyter_client
         }
         rooms = {
             "test_wire": {"_wire"},
+            "test_web": {"_wire"},
             "test_platform": {"_platform"},
             "test_identity": {"_identity"},
             "test_proof": {"_proof", "_wire"},  # the words of the one are in the other

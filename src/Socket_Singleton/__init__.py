@@ -9,4 +9,4 @@ from ._errors import MultipleSingletonsError
 from ._singleton import Socket_Singleton
 
 __all__ = ["MultipleSingletonsError", "Socket_Singleton"]
-__version__ = "2.1.0"
+__version__: str = "2.1.0"

@@ -121,9 +121,7 @@ class Latch:
 
     def wait(self, timeout: float) -> bool:
         """Wait until it is open; False if that took longer than ``timeout`` seconds. -1: for ever."""
-        # What is longer than a system can wait (years; on Windows weeks) is for ever, too.
-        limit = timeout if timeout <= threading.TIMEOUT_MAX else -1
-        if not self.is_open and self._lock.acquire(timeout=limit):
+        if not self.is_open and self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             self._lock.release()  # for the next one
         return self.is_open
 
@@ -226,6 +224,7 @@ class Host(_platform.ForkAware):
             # gives up its copy of the listener and touches nothing else.
             self.listener.close()
             self.state = SHUT
+            self.given_up.open()
             return
         self._spared = spared or self._spared
         self._closing = True
@@ -253,8 +252,9 @@ class Host(_platform.ForkAware):
             return  # it looks by itself, before it sleeps
         with self._lock:
             for pause in _WAKE_PAUSES:
-                try:
+                if pause:
                     time.sleep(pause)
+                try:
                     self._waker.send(b"\0")
                     return
                 except BlockingIOError:
@@ -301,10 +301,10 @@ class Host(_platform.ForkAware):
                 self._send_answers()
                 self._retry_held()
                 self._mind_the_clock()
+            self._shut()
         except BaseException:
             self._fail()
             raise  # to threading.excepthook
-        self._shut()
 
     def _next_events(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for what is next; have what was told delivered, unless there is more to do first."""
@@ -408,7 +408,8 @@ class Host(_platform.ForkAware):
         peer: Peer | None = None
         try:
             sock.setblocking(False)
-            _platform.close_resets(sock)  # Linux inherits it, others may not
+            if not _platform.ACCEPTED_RESETS:  # pragma: no cover (it is so on Linux)
+                _platform.close_resets(sock)
             peer = Peer(sock, self._new_talk(sock), time.monotonic() + _peers.PEER_TIME)
             peer.heard = self._peers.turn
             self._peers.add(peer)
@@ -502,7 +503,7 @@ class Host(_platform.ForkAware):
         if peer.talk.asks and len(self._peers.asking) >= _peers.MAX_ASKING:
             self._refuse(peer, TOO_MANY_WAIT)
             return
-        launch = Launch(words, self._new_reply(peer))
+        launch = Launch(words, self._new_reply(peer) if peer.talk.asks else None)
         wanted = bool(words) or settings.notify_empty
         if wanted and not self._take_in(peer, launch):
             return
@@ -521,14 +522,12 @@ class Host(_platform.ForkAware):
         if self._hand_out_by == _NEVER:
             self._hand_out_by = time.monotonic() + _HEAD_START
 
-    def _new_reply(self, peer: Peer) -> Reply | None:
-        if not peer.talk.asks:
-            return None
+    def _new_reply(self, peer: Peer) -> Reply:
         return Reply(lambda answer: self.send(peer, answer), self._settings)
 
     def _take_in(self, peer: Peer, launch: Launch) -> bool:
         """Put a launch in the inbox; or have its peer wait for room there, behind those that do."""
-        is_its_turn = peer.state == _peers.HELD or not self._peers.held
+        is_its_turn = not self._peers.held or peer.state == _peers.HELD
         if is_its_turn and self._delivery.take_in(launch):
             return True
         self._unwatch(peer)
@@ -699,8 +698,10 @@ class Host(_platform.ForkAware):
         """Have the port be anybody's; no launch is owned from then on, but one that is being owned."""
         self._closing = True
         if self.holds_port:
-            if self.state == SERVING and self._selector.get_map():
+            try:
                 self._selector.unregister(self.listener)  # a forked child may have it open, too
+            except KeyError:
+                pass  # it pauses, or never began
             self.listener.close()
             self.state = CLOSING
             self.given_up.open()

@@ -61,25 +61,19 @@ class Launch:
     """One launch that the host owns."""
 
     # Written under the inbox's lock, but for ABANDONED: see `Inbox.abandon`.
-    __slots__ = ("_arguments", "_words", "reply", "size", "state", "turn", "was_heard")
+    __slots__ = ("_arguments", "_words", "number", "reply", "size", "state", "turn", "was_heard")
 
-    def __init__(self, words: bytearray, reply: Reply | None = None) -> None:
+    def __init__(
+        self, words: bytearray, reply: Reply | None = None, *, heard: Arguments | None = None
+    ) -> None:
         self._words: bytearray | None = words
-        self._arguments: Arguments | None = None
-        self.size = len(words) + _OVERHEAD
+        self._arguments = heard
+        self.size = len(words) + _OVERHEAD if heard is None else _size_of(heard)
         self.reply = reply
         self.state = FRESH
+        self.number = 0  # of its arrival
         self.turn = 0  # how often it was taken
-        self.was_heard = False  # passed the application's `_append_args`, and found no observer
-
-    @classmethod
-    def from_heard(cls, arguments: Arguments) -> Launch:
-        """Return a launch that was heard, on its way to an observer."""
-        launch = cls(bytearray())
-        launch._arguments = arguments
-        launch.size = _size_of(arguments)
-        launch.was_heard = True
-        return launch
+        self.was_heard = heard is not None  # passed the application's `_append_args`, and found no observer
 
     @property
     def arguments(self) -> Arguments:
@@ -120,6 +114,7 @@ class Inbox:
         # bytes of all that ever came.
         self._untold = 0
         self._came = 0
+        self._number = 0  # of the last that came
         self._went = 0  # bytes of all that went; guarded by the lock
         self._closed = False  # set by anyone, never unset
         # Set by the I/O thread when there was no room for a launch, unset by who makes room and
@@ -149,6 +144,8 @@ class Inbox:
                 if self._is_too_much(launch):
                     return False
                 self._room_is_wanted = False
+        self._number += 1
+        launch.number = self._number
         self._untold += 1  # before it is there to be taken
         self._came += launch.size
         try:
@@ -180,8 +177,10 @@ class Inbox:
         return bool(self._waiting)
 
     def _is_too_much(self, launch: Launch) -> bool:
-        size = self.size
-        return size > 0 and size + launch.size > MAX_WAITING
+        size = self._came - self._went
+        if self.heard:
+            size += self._size_of_heard()
+        return size + launch.size > MAX_WAITING and size > 0
 
     def _make_room(self, launch: Launch, observed: bool, wanted: bool) -> None:
         if self._abandoned or (self.heard and not observed) or not wanted:
@@ -200,7 +199,7 @@ class Inbox:
             return None
         with self._lock:
             if observed and self.heard:
-                launch = Launch.from_heard(self.heard.pop(0))
+                launch = Launch(bytearray(), heard=self.heard.pop(0))
                 self._count_heard(-1, launch.arguments)
                 self._went -= launch.size
             elif self.has_for(observed, overridden):
@@ -241,7 +240,7 @@ class Inbox:
                 self.heard.insert(0, launch.arguments)
                 self._count_heard(1, launch.arguments)
             else:
-                self._waiting.appendleft(launch)
+                self._waiting.insert(self._place_of(launch), launch)
             return True
 
     def abandon(self, launch: Launch, turn: int) -> None:
@@ -313,6 +312,13 @@ class Inbox:
             del self._in_hand[launch]
         launch.state = state
         self._went += launch.size
+
+    def _place_of(self, launch: Launch) -> int:
+        """Return where in its row a launch goes back; before the first that came after it."""
+        for place in range(len(self._waiting)):  # no iteration: the row may grow meanwhile
+            if self._waiting[place].number > launch.number:
+                return place
+        return len(self._waiting)
 
     def _tell_of_room(self) -> None:
         if self._room_is_wanted:

@@ -70,6 +70,9 @@ MAX_BUFFERED = 2 * MAX_PACKET
 SHORT = 16 * 1024
 
 
+_NOTHING = memoryview(b"")
+
+
 class Peer:
     """One connection."""
 
@@ -95,7 +98,7 @@ class Peer:
         self.discarded = 0  # bytes thrown away since it was refused
         self.heard = 0  # the last turn in which it had something to say
         self.reply: Any = None  # what answers its launch, while it is asking
-        self.outgoing = memoryview(b"")  # of an answer, what is not sent yet
+        self.outgoing = _NOTHING  # of an answer, what is not sent yet
         self.watched = 0  # the selector's events that it is watched for
 
     @property
@@ -130,8 +133,8 @@ class Peers:
 
     def refuse(self, peer: Peer) -> None:
         """Have one be refused."""
-        self._count(peer, -peer.buffered)
-        peer.state = REFUSED
+        self._buffered -= peer.buffered
+        peer.buffered, peer.state = 0, REFUSED
 
     def hold(self, peer: Peer, deadline: float) -> None:
         """Have one wait for room in the inbox."""
@@ -151,7 +154,8 @@ class Peers:
         if peer.state == REFUSED:
             peer.discarded += size
         else:
-            self._count(peer, size)
+            peer.buffered += size
+            self._buffered += size
 
     def next_deadline(self) -> float:
         """Return when the first of them is too late; infinity if there is none."""
@@ -200,18 +204,16 @@ class Peers:
         """
         if self._buffered <= MAX_BUFFERED:
             return None
-        candidates = [peer for peer in (*self.reading, *self.held) if peer.buffered >= SHORT]
-        return min(candidates, key=lambda peer: (peer.state == HELD, peer.heard, -peer.buffered))
+        everybody = (*self.reading, *self.held)
+        candidates = [peer for peer in everybody if peer.buffered >= SHORT]
+        return min(candidates or everybody, key=lambda peer: (peer.state == HELD, peer.heard, -peer.buffered))
 
     def _leave(self, peer: Peer) -> None:
-        self._count(peer, -peer.buffered)
-        if peer.state == HELD:
-            self.held.remove(peer)
-        elif peer.state == ASKING:
-            del self.asking[peer]
-        else:
+        self._buffered -= peer.buffered
+        peer.buffered = 0
+        if peer in self.reading:
             del self.reading[peer]
-
-    def _count(self, peer: Peer, change: int) -> None:
-        peer.buffered += change
-        self._buffered += change
+        elif peer.state == HELD:
+            self.held.remove(peer)
+        else:
+            del self.asking[peer]

@@ -166,7 +166,7 @@ class Socket_Singleton:
         answer: bool = False,
     ) -> None:
         self.address = _settings.address_text(address)
-        self.port = _settings.port_number(port)
+        self.port: int = _settings.port_number(port)
         self.timeout = _settings.seconds("timeout", timeout)
         self.client = bool(client)
         self.strict = bool(strict)

@@ -41,10 +41,9 @@ _NUL = b"\0"
 _LINE = b"\r\n"
 _ENCODING = ("utf-8", "surrogateescape")
 
-# STUN's magic cookie (RFC 8489, section 5), in bytes 4 to 7; over TCP two bytes of length may
-# come before it (RFC 4571).
+# STUN's magic cookie (RFC 8489, section 5), in bytes 4 to 7, or 6 to 9: over TCP two bytes of
+# length may come before it (RFC 4571).
 _STUN_COOKIE = b"\x21\x12\xa4\x42"
-_STUN_PLACES = (4, 6)
 
 # Bytes of a stream with which `is_foreign` can judge all but a request line.
 _FEW = 10
@@ -136,21 +135,22 @@ def is_foreign(stream: bytearray, since: int) -> bool | None:
     Args:
         since: so many bytes were judged before, and left it open.
     """
+    if stream[4:8] == _STUN_COOKIE or stream[6:10] == _STUN_COOKIE:
+        return True
     if stream[:2] == b"\x16\x03" and stream[5:6] == b"\x01":
         return True  # a TLS record with a ClientHello (RFC 8446, section 5.1)
-    if any(stream[place : place + 4] == _STUN_COOKIE for place in _STUN_PLACES):
-        return True
     # An argument may hold all of a request line, but no argument goes on behind a NUL.
     nul = stream.find(_NUL, since)
     end = stream.find(_LINE, max(since - 1, 0), nul if nul >= 0 else len(stream))
+    if end < 0 and nul >= 0:
+        return None if len(stream) < _FEW else False
     method, space, _ = stream[: _LONGEST_METHOD + 1].partition(b" ")
     if end >= 0:
         _, _, rest = stream[:end].partition(b" ")
         target, _, version = rest.rpartition(b" ")
         return _is_token(method) and bool(target) and b" " not in target and _is_version(version)
-    may_be_request = nul < 0 and (_is_token(method) if space else _TOKEN.issuperset(method))
-    may_be_request = may_be_request and (bool(space) or len(method) <= _LONGEST_METHOD)
-    return None if may_be_request or len(stream) < _FEW else False
+    is_open = _is_token(method) if space else _TOKEN.issuperset(method) and len(method) <= _LONGEST_METHOD
+    return None if is_open or len(stream) < _FEW else False
 
 
 def _is_token(word: bytes | bytearray) -> bool:
@@ -238,7 +238,7 @@ class Packet:
         return True
 
     def _judge_protocol(self, since: int) -> None:
-        if HELLO.startswith(self._words[: len(HELLO)]):
+        if self._words[:1] == HELLO[:1] and HELLO.startswith(self._words[: len(HELLO)]):
             if len(self._words) >= len(HELLO):
                 raise Refused(NEEDS_NO_NAME)
             return

@@ -10,7 +10,7 @@ import concurrent.futures
 import functools
 import queue
 import sys
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional, Tuple, Union
 
 from typing_extensions import assert_type
 
@@ -128,3 +128,33 @@ except MultipleSingletonsError as error:
     assert_type(error.port, int)
     assert_type(error.delivered, Optional[bool])
     raise MultipleSingletonsError(str(error), address="127.0.0.1", port=1, delivered=None) from error
+
+
+def by_name(args: tuple[str, ...], *, color: str) -> str | None:
+    return color
+
+
+# A name, an answer, and whom they find.
+named = Socket_Singleton(name="org.example.editor", answer=True)
+assert_type(named.name, Optional[str])
+assert_type(named.answer, bool)
+assert_type(Socket_Singleton.ask(["a"], name="n"), Union[str, int, None])
+assert_type(
+    Socket_Singleton.ask(["a"], name="n", secret="s", timeout=1.5, address="::1", port=1),
+    Union[str, int, None],
+)
+assert_type(Socket_Singleton.pid_of("n"), Optional[int])
+assert_type(Socket_Singleton.pid_of("n", secret="s"), Optional[int])
+assert_type(Socket_Singleton.is_running(name="n", secret="s"), bool)
+Socket_Singleton.send(["a"], name="n")
+assert_type(named.join(), bool)
+assert_type(named.join(timeout=0.5), bool)
+named.trace(by_name, color="red")
+named.trace(print)
+named.trace(print, "more", sep=", ")
+
+try:
+    Socket_Singleton(strict=False)
+except MultipleSingletonsError as error:
+    assert_type(error.pid, Optional[int])
+    assert_type(error.answer, Union[str, int, None])

@@ -55,3 +55,23 @@ app.nothing  # type: ignore[attr-defined]
 MultipleSingletonsError("text", port="1337")  # type: ignore[arg-type]
 MultipleSingletonsError("text", delivered="yes")  # type: ignore[arg-type]
 MultipleSingletonsError().nothing  # type: ignore[attr-defined]
+
+
+def strict_observer(args: tuple[str, ...], prefix: str, *, debug: bool = False) -> None: ...
+
+
+def takes_a_word(word: str) -> None: ...
+
+
+# An observer is called with the arguments, and with what `trace` is given besides.
+app.trace(strict_observer)  # type: ignore[call-arg]
+app.trace(strict_observer, 5)  # type: ignore[arg-type]
+app.trace(strict_observer, "a", "b")  # type: ignore[arg-type,call-arg]
+app.trace(strict_observer, "a", debug="yes")  # type: ignore[arg-type]
+app.trace(strict_observer, "a", loud=True)  # type: ignore[call-arg]
+app.trace(takes_a_word)  # type: ignore[arg-type]
+Socket_Singleton(name=5)  # type: ignore[arg-type]
+Socket_Singleton.ask(["a"])  # type: ignore[call-arg]
+Socket_Singleton.pid_of()  # type: ignore[call-arg]
+Socket_Singleton.pid_of(None)  # type: ignore[arg-type]
+app.join("soon")  # type: ignore[arg-type]

@@ -1,0 +1,322 @@
+"""The judge of the soak is judged: forged logs with one mistake each, and one without."""
+
+from __future__ import annotations
+
+import collections
+import re
+import tempfile
+import unittest
+from pathlib import Path
+
+from verification import mutations
+from verification.soak.judge import LAUNCH_TIME, STOP_EXCUSES, Judge
+from verification.soak.record import Child, Record, Span
+from verification.soak.schedule import Event, Role, Setting, digest, schedule
+
+from .support import ROOT
+
+KILL = -9
+
+
+def setting(seed="forged", name="", secret="", rough=True) -> Setting:
+    return Setting(seed, "", "127.0.0.1", 1, name, secret, rough)
+
+
+class Forged:
+    """A round that never was: its processes, and what they wrote. Times are in seconds from its begin."""
+
+    def __init__(self, **options) -> None:
+        self.children: dict = {}
+        self.lines: list = []
+        self.stops: list = []
+        self.stalls: list = []
+        self.port_error = ""
+        self.setting = setting(**options)
+
+    def child(self, kind="forked", began=0.0, ended=1.0, ending="release", **more) -> int:
+        """Add a process, and return its number."""
+        number = len(self.children)
+        role = Role(number, "", "127.0.0.1", 1, "", "", ending, 0.5, 3, "quick", 0.0, 0.005)
+        event = Event(role, kind, (f"launch {number};",), b"", 1, 0.0, 0.0, 0.0, 0.0, False, 0.0)
+        child = self.children[number] = Child(event, began)
+        child.ended = ended
+        for name, value in more.items():
+            assert hasattr(child, name)
+            setattr(child, name, value)
+        return number
+
+    def write(self, what: str, number: int, when: float, *more: object) -> None:
+        self.lines.append(" ".join(map(str, [what, number, f"{when:.9f}", *more])))
+
+    def host(self, since=0.1, leaves=0.9, **more) -> int:
+        number = self.child(began=since - 0.1, ended=leaves + 0.1, **more)
+        self.write("begins", number, since - 0.05)
+        self.write("host", number, since, since - 0.04)
+        if more.get("status") != KILL:
+            self.write("leaves", number, leaves)
+        return number
+
+    def launch(self, began=0.2, answered=0.3, answer="True", **more) -> int:
+        number = self.child(began=began, ended=answered + 0.01, **more)
+        self.write("begins", number, began + 0.01)
+        if answer:
+            self.write("second", number, answered, answer)
+        return number
+
+    def told(self, **more) -> int:
+        words = "Socket_Singleton: nobody confirms\n"
+        return self.launch(answer="False", status=1, err=words, **more)
+
+    def arrives(self, host: int, number: int, owned=0.25, got=0.27, what="got", content=None) -> None:
+        content = content or digest((f"launch {number};",))
+        if owned:
+            self.write("owned", host, owned, number, content)
+        if got:
+            self.write(what, host, got, number, content)
+
+    def found(self) -> list:
+        """Return what the judge says of it, without the explanations."""
+        record = Record(self.setting, self.children, self.lines, self.stalls, self.stops, self.port_error)
+        judge = Judge(record, collections.defaultdict(int))
+        judge.judge()
+        self.counts = dict(judge.counts)
+        return [
+            re.sub(r"^round forged: ([^:]+).*", r"\1", text, flags=re.DOTALL) for text in judge.violations
+        ]
+
+
+class TestJudge(unittest.TestCase):
+    def setUp(self) -> None:
+        self.round = Forged()
+
+    def assert_found(self, *expected: str) -> None:
+        self.assertEqual(sorted(self.round.found()), sorted(expected))
+
+    # -- nothing to find --
+
+    def test_a_clean_log_passes(self):
+        """One launch of each kind, friend included, two hosts after each other, and one that is killed."""
+        first = self.round.host()
+        self.round.arrives(first, self.round.launch())
+        self.round.arrives(first, self.round.launch(), what="left", got=0.95)
+        friend = self.round.child("friend")
+        self.round.write("friend", friend, 0.3, "owned")
+        self.round.arrives(first, friend)
+        self.round.write("friend", self.round.child("friend"), 0.5, "nobody")
+        self.round.arrives(first, self.round.child("interpreter"))
+        self.round.host(since=0.91, leaves=1.5)
+        killed = self.round.host(since=1.6, leaves=2, ending="killed", killed=1.9, status=KILL)
+        self.round.arrives(killed, self.round.launch(began=1.7, answered=1.8), owned=1.75, got=0)
+        self.assert_found()
+        self.assertEqual(self.round.counts["hosts whose time was checked"], 3)
+        self.assertEqual(self.round.counts["delivered"], 4)
+        self.assertEqual(self.round.counts["lost with a killed host"], 1)
+
+    # -- two hosts --
+
+    def test_two_tenures_that_overlap(self):
+        self.round.host(since=0.1, leaves=0.9)
+        self.round.host(since=0.89, leaves=1.5)
+        self.assert_found("two hosts")
+
+    def test_a_long_tenure_that_covers_two(self):
+        self.round.host(since=0.1, leaves=0.9)
+        self.round.host(since=0.2, leaves=0.3)
+        self.round.host(since=0.4, leaves=0.5)
+        self.assert_found("two hosts", "two hosts")
+
+    def test_a_kill_ends_a_tenure(self):
+        for killed, found in ((0.49, ()), (0.51, ("two hosts",))):
+            with self.subTest(killed=killed):
+                self.round = Forged()
+                self.round.host(leaves=0.6, killed=killed, status=KILL, ending="killed")
+                self.round.host(since=0.5)
+                self.assert_found(*found)
+
+    def test_a_host_that_dies_in_its_observer_says_so(self):
+        host = self.round.host(leaves=0.6, status=KILL, ending="dies")
+        self.round.write("dies", host, 0.49)
+        self.round.host(since=0.5)
+        self.assert_found()
+
+    # -- launches --
+
+    def test_a_launch_delivered_twice(self):
+        """By one host, and by two hosts after each other."""
+        for since in (0.1, 0.91):
+            with self.subTest(since=since):
+                self.round = Forged()
+                first, launch = self.round.host(), self.round.launch()
+                self.round.arrives(first, launch)
+                second = self.round.host(since=since, leaves=1.5) if since > 0.5 else first
+                self.round.arrives(second, launch, owned=since + 0.2, got=since + 0.3)
+                self.assert_found("delivered twice")
+
+    def test_a_launch_that_vanished(self):
+        self.round.host()
+        self.round.launch()
+        self.assert_found("vanished", "told before it was owned")
+
+    def test_a_launch_that_vanished_with_a_host_that_was_not_killed(self):
+        self.round.arrives(self.round.host(), self.round.launch(), got=0)
+        self.assert_found("vanished")
+
+    def test_a_kill_excuses_only_what_that_host_owned(self):
+        self.round.host(leaves=0.4, ending="killed", killed=0.35, status=KILL)
+        self.round.arrives(self.round.host(since=0.5, leaves=1.5), self.round.launch(), got=0)
+        self.assert_found("vanished")
+
+    def test_a_host_that_was_delivered_too(self):
+        first = self.round.host()
+        self.round.arrives(first, self.round.host(since=0.91, leaves=1.5))
+        self.assert_found("host, and delivered")
+
+    def test_a_launch_that_was_told(self):
+        self.round.host()
+        self.round.told()
+        self.assert_found("told")
+
+    def test_a_launch_that_was_told_and_delivered_all_the_same(self):
+        self.round.arrives(self.round.host(), self.round.told())
+        self.assert_found("told, and delivered")
+
+    def test_only_a_long_stop_excuses_who_was_told(self):
+        for length, found in ((STOP_EXCUSES - 0.1, ["told"]), (STOP_EXCUSES + 0.1, [])):
+            with self.subTest(length=length):
+                self.round = Forged()
+                self.round.host(leaves=3)
+                self.round.told(began=0.2, answered=2.2)
+                self.round.stops.append(Span(0.3, 0.3 + length))
+                self.assert_found(*found)
+
+    def test_a_stop_excuses_nobody_who_is_delivered_twice(self):
+        host, launch = self.round.host(leaves=3), self.round.told(began=0.2, answered=2.2)
+        self.round.stops.append(Span(0.3, 2.4))
+        self.round.arrives(host, launch, owned=2.5, got=2.6)
+        self.round.arrives(host, launch, owned=2.5, got=2.6)
+        self.assert_found("delivered twice")
+
+    def test_a_stall_of_the_machine_excuses_who_was_told(self):
+        self.round.host()
+        self.round.told()
+        self.round.stalls.append(Span(0.25, 0.9))
+        self.assert_found()
+
+    def test_a_launch_that_was_told_that_it_is_owned_too_early(self):
+        self.round.arrives(self.round.host(), self.round.launch(answered=0.3), owned=0.301, got=0.302)
+        self.assert_found("told before it was owned")
+
+    def test_an_orderly_end_without_an_answer(self):
+        """Also near a kill: that ends what is not owned by a reset."""
+        self.round.host(leaves=0.4, ending="killed", killed=0.35, status=KILL)
+        self.round.launch(answer="None")
+        self.round.write("friend", self.round.child("friend"), 0.4, "closed")
+        self.assert_found(*["an orderly end without an answer"] * 2)
+
+    def test_a_launch_that_is_late(self):
+        host = self.round.host(leaves=9)
+        self.round.arrives(host, self.round.launch(answered=0.3 + LAUNCH_TIME))
+        self.assert_found("late")
+
+    def test_a_launch_that_was_changed(self):
+        self.round.arrives(self.round.host(), self.round.launch(), content="1:1:00000000")
+        self.assert_found("changed on the way")
+
+    def test_a_launch_that_arrives_after_release(self):
+        self.round.arrives(self.round.host(), self.round.launch(), got=1.0, what="late")
+        self.assert_found("delivered after release")
+
+    # -- peers --
+
+    def test_a_packet_that_was_reset_and_delivered(self):
+        friend = self.round.child("friend")
+        self.round.arrives(self.round.host(), friend)
+        self.round.write("friend", friend, 0.5, "nobody")
+        self.assert_found("answered by nobody, and delivered")
+
+    def test_a_good_packet_that_is_ignored_or_meets_silence(self):
+        for answer in ("ignored", "silent", "other"):
+            with self.subTest(answer=answer):
+                self.round = Forged()
+                self.round.write("friend", self.round.child("friend"), 0.5, answer)
+                self.assert_found("a packet had the wrong answer")
+
+    def test_a_host_with_a_name_owns_no_plain_packet(self):
+        self.round = Forged(name="org.example.soak")
+        self.round.write("friend", self.round.child("friend"), 0.3, "ignored")
+        self.assert_found()
+        friend = self.round.child("friend")
+        self.round.arrives(self.round.host(), friend)
+        self.round.write("friend", friend, 0.5, "owned")
+        self.assert_found("a packet had the wrong answer")
+
+    def test_what_was_no_packet_and_is_delivered(self):
+        self.round.arrives(self.round.host(), self.round.child("reset"))
+        self.assert_found("delivered, and never was a whole packet")
+
+    def test_strangers_are_owned_only_where_nothing_keeps_them_out(self):
+        for more, found in (({}, []), ({"secret": "s"}, ["a stranger was owned"])):
+            with self.subTest(**more):
+                self.round = Forged(**more)
+                self.round.write("owned", self.round.host(), 0.5, "stray", "1:1:00000000")
+                self.assert_found(*found)
+
+    # -- ends --
+
+    def test_noise_a_strange_status_and_a_process_that_does_not_end(self):
+        for what, more in (
+            ("noise on stderr", {"err": "Traceback\n"}),
+            ("a strange status", {"status": 70}),
+            ("does not end", {"ended": 21.0}),
+        ):
+            with self.subTest(what):
+                self.round = Forged()
+                self.round.child("garbage", **more)
+                self.assert_found(what)
+
+    def test_a_thread_that_outlives_release(self):
+        self.round.write("stuck", self.round.host(), 0.95, "observers")
+        self.assert_found("a thread outlives release")
+
+    def test_a_port_that_is_not_free(self):
+        self.round.port_error = "in use"
+        self.assert_found("the port is not free after a round: in use")
+
+
+class TestSchedule(unittest.TestCase):
+    def test_the_same_seed_gives_the_same_events(self):
+        one, again, other = (list(schedule(setting(seed=seed))) for seed in ("7/0", "7/0", "8/0"))
+        self.assertEqual(one, again)
+        self.assertNotEqual(one, other)
+
+    def test_hosts_are_stopped_and_killed_in_rough_rounds_alone(self):
+        for rough in (True, False):
+            events = [
+                event for number in range(3) for event in schedule(setting(seed=str(number), rough=rough))
+            ]
+            self.assertEqual(any(event.kind == "stop" for event in events), rough)
+            self.assertEqual(any(event.stop_kills for event in events if event.kind == "stop"), rough)
+            self.assertEqual(any(event.kill_after for event in events), rough)
+            self.assertEqual(any(event.role.ending == "dies" for event in events), rough)
+
+
+class TestMutations(unittest.TestCase):
+    def test_each_fits_the_code(self):
+        """Else the soak would be shown to find what was never there."""
+        if not (ROOT / mutations.PACKAGE).is_dir():
+            self.skipTest("there is no source tree beside these tests")
+        for name, changes in mutations.MUTATIONS.items():
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                mutations.mutate(Path(folder), changes)
+                for change in changes:
+                    path = mutations.PACKAGE / change.file
+                    before, after = (
+                        (base / path).read_text(encoding="utf-8") for base in (ROOT, Path(folder))
+                    )
+                    self.assertNotEqual(before, after)
+                    compile(after, change.file, "exec")
+
+    def test_one_that_does_not_fit_is_told(self):
+        change = mutations.Change("_host.py", "this text is nowhere in it", "")
+        with tempfile.TemporaryDirectory() as folder, self.assertRaises(mutations.Stale):
+            mutations.mutate(Path(folder), [change])

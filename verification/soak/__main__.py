@@ -1,0 +1,157 @@
+"""The program: round after round, and the sum of them."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import inspect
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Iterator
+
+from .actors import ROOT, Socket_Singleton
+from .judge import Judge
+from .rounds import Round, try_port
+from .schedule import NAME, SECRET, Setting
+
+ADDRESS = "127.0.0.1"
+SHOWN = 20  # violations, in words
+PROGRESS = 10.0  # seconds
+START_TIME = 30.0  # for an interpreter to start, and end
+
+
+class Soak:
+    """Round after round, and the sum of them."""
+
+    def __init__(self, options: argparse.Namespace, seed: int, port: int, folder: str) -> None:
+        self.counts: dict[str, int] = collections.defaultdict(int)
+        self.violations: list[str] = []
+        self._seed = seed
+        self._port = port
+        self._folder = folder
+        self._only_one = options.until_violation
+        self._named = takes_name()
+        self._start = time.monotonic()
+        self._end = self._start + options.seconds
+        self._next_report = self._start + PROGRESS
+
+    def run(self) -> None:
+        number = 0
+        while time.monotonic() < self._end and not (self._only_one and self.violations):
+            this = Round(self._setting(number), self._report)
+            try:
+                record = this.run(self._end)
+            finally:
+                this.end()
+            judge = Judge(record, self.counts)
+            judge.judge()
+            for violation in judge.violations:
+                if len(self.violations) < SHOWN:
+                    print(f"VIOLATION {violation}", flush=True)
+                self.violations.append(violation)
+            if os.path.exists(record.setting.log):
+                os.unlink(record.setting.log)
+            number += 1
+            self.counts["rounds"] = number
+
+    def _setting(self, number: int) -> Setting:
+        """Return the setting of a round; of 8 that follow each other, each has another one."""
+        secret = SECRET if number + 1 & 2 else ""
+        name, address, port = "", ADDRESS, self._port
+        if self._named and number & 4:
+            name = f"{NAME}.{self._port}"
+            address, port = endpoint_of(name, secret)
+        rough = not number & 1
+        return Setting(f"{self._seed}/{number}", self._folder, address, port, name, secret, rough)
+
+    def _report(self) -> None:
+        if time.monotonic() >= self._next_report:
+            self._next_report += PROGRESS
+            counts = ", ".join(f"{self.counts[name]} {name}" for name in ("rounds", "hosts", "delivered"))
+            print(
+                f"{time.monotonic() - self._start:5.0f} s: {counts}, {len(self.violations)} violations",
+                flush=True,
+            )
+
+    def _check_sums(self) -> Iterator[str]:
+        """Yield what no single launch can show."""
+        if self.counts["rounds"] and not (self.counts["hosts"] and self.counts["delivered"]):
+            yield "nothing happened: without hosts and deliveries nothing was checked"
+
+    def verdict(self) -> int:
+        """Print the sums and what they mean; return the exit status."""
+        for name, count in sorted(self.counts.items()):
+            print(f"{count:8d} {name}")
+        for violation in self._check_sums():
+            print(f"VIOLATION {violation}")
+            self.violations.append(violation)
+        found = len(self.violations)
+        words = f"{found} violation{'s' * (found > 1)}" if found else "no violation"
+        print(f"verdict: {words} (seed {self._seed})", flush=True)
+        return int(found > 0)
+
+
+def takes_name() -> bool:
+    return "name" in inspect.signature(Socket_Singleton).parameters
+
+
+def endpoint_of(name: str, secret: str) -> tuple[str, int]:
+    """Return the address and port that follow from ``name``: those of a host that ends at once."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})\n"
+        "from Socket_Singleton import Socket_Singleton\n"
+        "app = Socket_Singleton(name=sys.argv[1], secret=sys.argv[2])\n"
+        "print(app.address, app.port)"
+    )
+    command = [sys.executable, "-c", code, name, secret]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=START_TIME)
+    address, port = done.stdout.split()
+    return address, int(port)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m verification.soak",
+        description="Launches, hosts, kills and bad peers at random against one port; Linux only.",
+        epilog="With the same seed the same events follow each other. When they happen, and so what comes"
+        " of them, differs from run to run. Exit status: 0, 1 after a violation, 2 if it cannot run.",
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="how long to start new processes (60)")
+    parser.add_argument("--seed", type=int, help="any whole number; drawn and printed if not given")
+    parser.add_argument("--port", type=int, help="a free one below 32768 is taken if not given")
+    parser.add_argument("--until-violation", action="store_true", help="end with the round of the first one")
+    options = parser.parse_args()
+    if options.port is not None and not 0 < options.port < 65536:
+        parser.error("--port is from 1 to 65535, and best below 32768")
+    if sys.platform != "linux":
+        print("the soak needs Linux", file=sys.stderr)
+        return 2
+    seed = random.randrange(10**6) if options.seed is None else options.seed
+    ports = [random.randrange(10_000, 32_000) for _ in range(100)] if options.port is None else [options.port]
+    port = next((port for port in ports if try_port(ADDRESS, port) is None), None)
+    if port is None:
+        print(f"port {ports[0]} is not free", file=sys.stderr)
+        return 2
+    print(
+        f"soak: seed {seed}, port {port}, {options.seconds:g} s, Python {sys.version.split()[0]}", flush=True
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # for sigtimedwait
+    with tempfile.TemporaryDirectory(prefix="soak") as folder:
+        os.environ["HOME"] = folder  # where a host with a name may keep a key
+        soak = Soak(options, seed, port, folder)
+        try:
+            soak.run()
+        except KeyboardInterrupt:
+            print("interrupted; what follows is about the rounds before", flush=True)
+            return soak.verdict() or 130
+        return soak.verdict()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

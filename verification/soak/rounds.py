@@ -1,0 +1,168 @@
+"""The supervisor: starts, stops, kills and waits for the processes of one round."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Callable
+
+from .actors import run_child
+from .record import STALL, Child, Record, Span
+from .schedule import Event, Setting, schedule
+
+AT_ONCE = 24  # processes
+
+# Seconds. Beyond it a child is a violation, and is killed; longer than any planned life.
+CHILD_TIME = 20.0
+# Seconds between two looks at what is due.
+STEP = 0.01
+
+
+class Round:
+    """The processes of one round, from the first to the last."""
+
+    def __init__(self, setting: Setting, report: Callable[[], None]) -> None:
+        self._setting = setting
+        self._report = report
+        self._children: dict[int, Child] = {}  # by number
+        self._running: dict[int, Child] = {}  # by pid, and not waited for: so each is still ours
+        self._kills: dict[int, float] = {}  # when to kill, by pid
+        self._stopped: dict[int, tuple[float, Event]] = {}  # since when and why, by pid
+        self._stalls: list[Span] = []
+        self._stops: list[Span] = []
+
+    def run(self, end: float) -> Record:
+        """Start what is scheduled, until ``end`` at the latest; wait for all of it, and say how it was."""
+        for event in schedule(self._setting):
+            while len(self._running) >= AT_ONCE:
+                self._tick(STEP)
+            if time.monotonic() > end:
+                break
+            if event.kind == "stop":
+                self._stop(event)
+            else:
+                self._start(event)
+            self._wait(event.pause)
+        while self._running:
+            self._tick(STEP)
+            if all(child.kind == "stall" for child in self._running.values()):
+                self.end()  # nobody is left whom they could hold up
+        error = try_port(self._setting.address, self._setting.port)
+        return Record(
+            self._setting,
+            self._children,
+            self._read_log(),
+            self._stalls,
+            self._stops,
+            str(error) if error else "",
+        )
+
+    def end(self) -> None:
+        """End whatever still runs."""
+        for pid in list(self._running):
+            self._kill(pid)
+            self._ended(*os.waitpid(pid, 0))
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            self._tick(max(min(left, STEP), 0))
+            if left <= 0:
+                return
+
+    def _tick(self, seconds: float) -> None:
+        """Wait for the end of a child, for ``seconds`` at most; see to those that ended, or shall."""
+        start = time.monotonic()
+        signal.sigtimedwait({signal.SIGCHLD}, seconds)
+        now = time.monotonic()
+        if now - start > seconds + STALL:
+            self._stalls.append(Span(start, now))
+        for pid, (since, event) in list(self._stopped.items()):
+            if now >= since + event.stop:
+                self._end_stop(pid, since, event)
+        for pid, child in list(self._running.items()):
+            if now >= self._kills.get(pid, child.began + CHILD_TIME):
+                self._kill(pid)
+        while self._running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            self._ended(pid, status)
+        self._report()
+
+    def _start(self, event: Event) -> None:
+        child = Child(event, time.monotonic())
+        # Between the fork and the note of its pid nothing must take us away.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        child.pid = os.fork()
+        if not child.pid:
+            run_child(event, str(self._err(child)), int(2 * CHILD_TIME))
+        self._running[child.pid] = self._children[child.number] = child
+        if event.kill_after:
+            self._kills[child.pid] = child.began + event.kill_after
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _kill(self, pid: int) -> None:
+        self._kills[pid] = float("inf")
+        self._running[pid].killed = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+
+    def _stop(self, event: Event) -> None:
+        """Stop who became the host last, if it may still be the host."""
+        gone = set()
+        for line in reversed(self._read_log()):
+            what, number, *_ = line.split(" ")
+            if what in ("leaves", "dies"):
+                gone.add(number)
+            if what != "host":
+                continue
+            child = self._children[int(number)]
+            if number not in gone and child.pid in self._running and child.pid not in self._stopped:
+                self._stopped[child.pid] = (time.monotonic(), event)
+                os.kill(child.pid, signal.SIGSTOP)
+            return
+
+    def _end_stop(self, pid: int, since: float, event: Event) -> None:
+        del self._stopped[pid]
+        if event.stop_kills:
+            self._kill(pid)
+        else:
+            os.kill(pid, signal.SIGCONT)
+        self._stops.append(Span(since, time.monotonic()))
+
+    def _ended(self, pid: int, status: int) -> None:
+        child = self._running.pop(pid)
+        child.ended = time.monotonic()
+        if pid in self._stopped:  # it was killed meanwhile
+            self._stops.append(Span(self._stopped.pop(pid)[0], child.ended))
+        self._kills.pop(pid, None)
+        child.status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        if child.status != -signal.SIGKILL:
+            child.killed = None  # it was faster
+        path = self._err(child)
+        if path.exists():  # else it was killed before it had one
+            child.err = path.read_text(encoding="utf-8", errors="backslashreplace")
+            path.unlink()
+
+    def _err(self, child: Child) -> Path:
+        return Path(self._setting.folder, f"err{child.number}")
+
+    def _read_log(self) -> list[str]:
+        log = Path(self._setting.log)
+        return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+
+
+def try_port(address: str, port: int) -> OSError | None:
+    """Return why nobody can listen there now, or None."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((address, port))
+            sock.listen(1)
+        except OSError as error:
+            return error
+    return None
