@@ -398,6 +398,25 @@ class TestAnswers(AnswersTestCase):
         shelf.calls.clear()
         self.assert_lost(outcomes)
 
+    def test_launch_that_a_finalizer_throws_away_is_told(self):
+        """It may run anywhere, also on the I/O thread just before that sleeps, which it then may not."""
+        shelf = Shelf()
+        app = self.answering(lambda args: "never", dispatch=shelf)
+        outcomes = self.asking_in_background("a")
+        shelf.wait_for(1)
+        with inside.on_the_io_thread(app, shelf.calls.clear):
+            Socket_Singleton.send(["b"], name=self.name)
+            self.assert_lost(outcomes)
+
+    def test_host_needs_no_more_files_once_it_runs(self):
+        """They may be another version's by then, or gone."""
+        app = self.named()
+        with mock.patch.dict(sys.modules, {"Socket_Singleton._answers": None}):
+            launch = inside.LaunchThatDoesNotRead(self.name, ("a",))
+            self.addCleanup(launch.close)
+            wait_until(lambda: inside.count_asking(app) == 1, "it waits")
+        self.assertTrue(app._listening)
+
     def test_future_that_is_done_after_the_hand_over_was_over(self):
         """The wait has no deadline but the caller's: no clock of the host's ends it."""
         future = concurrent.futures.Future()
