@@ -107,7 +107,7 @@ def is_sending_an_answer(app) -> bool:
 
 
 class LaunchThatDoesNotRead:
-    """A launch that asks, and then does not take the answer."""
+    """A launch that asks, and does not take the answer until it is told to."""
 
     def __init__(self, name: str, argv) -> None:
         side = _proof.LaunchSide(identity(name), _wire.encode(argv), asks=True)
@@ -123,6 +123,11 @@ class LaunchThatDoesNotRead:
     def _say(self, claim: bytes) -> None:
         self.said.append(claim)
         self._sock.sendall(claim)
+
+    def read(self) -> bytes:
+        """Return all that the host still says."""
+        chunks = list(iter(lambda: self._sock.recv(1_000_000), b""))
+        return b"".join(chunks)
 
     def close(self) -> None:
         self._sock.close()
