@@ -13,6 +13,7 @@ if not os.environ.get("SOCKET_SINGLETON_INSTALLED"):
 
 # Every test class is here, so that `python -m unittest tests.TestWire` finds it;
 # test_docs.py fails if one is missing.
+from .test_answers import TestAnswers, TestJoin
 from .test_client import (
     TestArgv,
     TestCallsThatFail,
@@ -44,7 +45,9 @@ from .test_host import (
     TestUnexpectedError,
     TestWhoCounts,
 )
+from .test_identity import TestIdentity
 from .test_inbox import TestBound, TestInbox
+from .test_named import TestNamed, TestNamedStrangers
 from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
 from .test_platform import TestPlatform, TestWithoutTheSocketModule
@@ -56,6 +59,7 @@ from .test_promises import (
     TestHostChanges,
     TestSingletonEnforcement,
 )
+from .test_proof import TestProof
 from .test_rooms import TestImports, TestRooms
 from .test_settings import (
     TestLog,

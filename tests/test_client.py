@@ -113,21 +113,6 @@ class ClientTestCase(SingletonTestCase):
         self.serve(read_and_answer)
         return packets
 
-    def serve(self, talk) -> None:
-        """Have ``talk(peer)`` called for each connection to this test's port, one after the other."""
-        listener, done = self.listener(), []
-
-        def accept():
-            while not done:
-                with contextlib.suppress(OSError):
-                    peer, _ = listener.accept()
-                    with peer:
-                        talk(peer)
-
-        self.in_background(accept)
-        self.addCleanup(listener.shutdown, socket.SHUT_RDWR)
-        self.addCleanup(done.append, True)
-
     def assert_no_socket_opened(self, kind: type, call, **options) -> None:
         with self.subTest(call=call.__name__, **{name: str(value)[:80] for name, value in options.items()}):
             with inside.no_sockets_of_launches(), self.assertRaises(kind) as caught:

@@ -27,6 +27,7 @@ import time
 from collections import deque
 
 from . import _peers, _platform
+from ._answers import Reply
 from ._delivery import Delivery
 from ._inbox import Launch
 from ._peers import Peer, Peers
@@ -47,14 +48,7 @@ from ._wire import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Protocol
-
-    class Reply(Protocol):
-        """Where the answer to one launch goes, once it is there; `_answers.Reply`."""
-
-        def answer(self, result: object) -> None: ...
-        def close(self) -> None: ...
-        def go_on_alone(self, sock: sockets.socket) -> None: ...
+    from typing import Callable
 
 
 SERVING = "serving"
@@ -313,14 +307,15 @@ class Host(_platform.ForkAware):
         self._lock = threading.RLock()
         self._forked = True
         self._delivery.forked()
-
-    def in_worker(self) -> None:
-        # A multiprocessing worker may outlive the host; it must not keep the
-        # port, nor hold a peer's connection open that the host has closed.
-        self.state = SHUT
-        self.listener.close()
+        # A child may outlive the host: nobody may wait for an answer whose connection it holds
+        # open. To close a copy ends nothing.
         for peer in self._peers:
             peer.sock.close()
+
+    def in_worker(self) -> None:
+        # A multiprocessing worker must not keep the port, either.
+        self.state = SHUT
+        self.listener.close()
 
     # -- the I/O thread: its turns --
 
@@ -344,10 +339,11 @@ class Host(_platform.ForkAware):
         events = self._selector.select(0) if self._hand_out_by != _NEVER else []
         if events and time.monotonic() < self._hand_out_by:
             return events
-        wait = 0.0 if self._answers else self._wait()
+        wait = self._wait()
         # The last step before this thread sleeps: the other one needs the interpreter.
         self._hand_out()
-        return events or self._selector.select(wait)
+        # Looked at last: what is answered on this thread itself, by a finalizer, wakes nobody.
+        return events or self._selector.select(0.0 if self._answers else wait)
 
     def _wait(self) -> float | None:
         """Return the seconds until something is due; None when only an event can be."""
@@ -555,8 +551,6 @@ class Host(_platform.ForkAware):
             self._hand_out_by = time.monotonic() + _HEAD_START
 
     def _new_reply(self, peer: Peer) -> Reply:
-        from ._answers import Reply
-
         return Reply(lambda answer: self.send(peer, answer), self._settings)
 
     def _take_in(self, peer: Peer, launch: Launch) -> bool:
@@ -748,10 +742,10 @@ class Host(_platform.ForkAware):
         self._unregister(self._wakened)  # its end would be news for ever
         self._say_last_words()
         for peer in list(self._peers.asking):
-            reply = peer.reply
-            if reply is self._spared and reply is not None:
+            spared = self._spared
+            if spared is not None and peer.reply is spared:
                 self._forget(peer)
-                reply.go_on_alone(peer.sock)
+                spared.go_on_alone(peer.sock)
             else:
                 self._end_in_order(peer)
         self._end_thread(SHUT)

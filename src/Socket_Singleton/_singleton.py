@@ -264,9 +264,11 @@ class Socket_Singleton:
         return _place(self.address, self.port, self.name)
 
     def _remedy(self, found: str) -> str:
-        if found != Answer.FOREIGN:
-            return ""
-        return "; choose another port" if self.name else "; choose another port, or a name"
+        """Return what a person can do about who is there."""
+        if self.name:
+            strange = found in (Answer.FOREIGN, Answer.REJECTED, Answer.SILENT)
+            return "; end the program that has the port, or choose another port" if strange else ""
+        return "; choose another port, or a name" if found == Answer.FOREIGN else ""
 
     def _serve(self, endpoint: Endpoint, identity: Identity | None) -> None:
         """Be the host."""

@@ -20,10 +20,13 @@ from Socket_Singleton import (
     __main__,
     _client,
     _host,
+    _identity,
     _inbox,
     _peers,
     _platform,
+    _proof,
     _run,
+    _settings,
     _singleton,
     _watch,
     _wire,
@@ -37,7 +40,8 @@ _LIMITS = {
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HOLD_TIME": (_peers, "HOLD_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
-    "HOLD_TIME": (_peers, "HOLD_TIME"),
+    "LAST_WORDS_TIME": (_host, "_LAST_WORDS_TIME"),
+    "MAX_ASKING": (_peers, "MAX_ASKING"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
     "MAX_PEERS": (_peers, "MAX_PEERS"),
@@ -51,6 +55,12 @@ _LIMITS = {
 
 ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
 OTHER_SECRET, ENOUGH_CLIENTS = _wire.NAK + _wire.OTHER_SECRET, _wire.NAK + _wire.ENOUGH_CLIENTS
+
+# How launches with a name begin, and how hosts refuse.
+HELLO, NAK = _wire.HELLO, _wire.NAK
+
+# The port of who gives none.
+PORT = _settings.PORT
 
 # The class of the sockets that a launch makes; tests make subclasses of it that fail.
 LaunchSocket = _platform.sockets.socket
@@ -90,6 +100,81 @@ def limits(**values):
         yield
 
 
+# -- names --
+
+
+def place_of_name(name: str) -> tuple[str, int]:
+    """Return where ``name`` of this user is."""
+    return _identity.place_unless_given(name, _settings.ADDRESS, PORT)
+
+
+def key_file() -> str:
+    """Return the path of this user's key, which may not be there."""
+    return os.path.join(_platform.state_base(_identity._FOLDER), "key")
+
+
+def identity(name: str, secret: bytes | None = None):
+    """Return who this user is as ``name``; the key is made if there is none."""
+    return _identity.identify(name, secret, make_key=True)
+
+
+def is_sending_an_answer(app) -> bool:
+    """Whether a launch has not taken all of its answer yet."""
+    return any(peer.outgoing for peer in app._host._peers.asking)
+
+
+class LaunchThatDoesNotRead:
+    """A launch that asks, and does not take the answer until it is told to."""
+
+    def __init__(self, name: str, argv) -> None:
+        side = _proof.LaunchSide(identity(name), _wire.encode(argv), asks=True)
+        self._sock = socket.create_connection(place_of_name(name), 30)
+        self.said = [side.open(self._sock.getpeername())]  # in its turns
+        self._sock.sendall(self.said[0])
+        self.heard, claim = b"", b""
+        while not claim:
+            self.heard += self._sock.recv(1)
+            claim = side.feed(self.heard[-1:])
+        self._say(claim)
+
+    def _say(self, claim: bytes) -> None:
+        self.said.append(claim)
+        self._sock.sendall(claim)
+
+    def read(self) -> bytes:
+        """Return all that the host still says."""
+        chunks = list(iter(lambda: self._sock.recv(1_000_000), b""))
+        return b"".join(chunks)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class LaunchThatStopsHalfway(LaunchThatDoesNotRead):
+    """A launch that has proved itself, and has said the half of its packet until `go_on`."""
+
+    def __init__(self, name: str, word: str) -> None:
+        super().__init__(name, (word,))
+
+    def _say(self, claim: bytes) -> None:
+        half = len(claim) // 2
+        self.rest = claim[half:]
+        super()._say(claim[:half])
+
+    def go_on(self) -> None:
+        self._sock.sendall(self.rest)
+
+
+def count_kept(side) -> int:
+    """Return the bytes that one side of a conversation keeps of what it was fed."""
+    return len(side._data)
+
+
+def count_proved(app) -> int:
+    """Return the peers of the host that have proved themselves, and whose packets are not whole."""
+    return sum(peer.talk.proved for peer in app._host._peers.reading)
+
+
 # -- the host --
 
 
@@ -106,6 +191,11 @@ def count_peers(app) -> int:
 def count_held(app) -> int:
     """Return how many connections wait with a whole packet for room in the inbox."""
     return len(app._host._peers.held)
+
+
+def count_asking(app) -> int:
+    """Return the launches that wait for an answer."""
+    return len(app._host._peers.asking)
 
 
 def count_received(app) -> int:
