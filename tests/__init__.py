@@ -23,8 +23,8 @@ from .test_client import (
     TestStrangers,
     TestWait,
 )
-from .test_cluster import TestCluster
 from .test_closed_streams import TestClosedStreams
+from .test_cluster import TestCluster
 from .test_command import TestCommand
 from .test_delivery import TestDelivery, TestDispatch
 from .test_docs import TestLayout, TestReadme

@@ -76,11 +76,12 @@ def sockets_bound_to(port):
 class Claims:
     """Counts the claims of launches in this process, real ones, while it is entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind=inside.LaunchSocket) -> None:
         self.times: list[float] = []
+        self._kind = kind
 
     def __enter__(self):
-        self._claims = inside.claims_of_launches(lambda _: self.times.append(time.monotonic()))
+        self._claims = inside.claims_of_launches(lambda _: self.times.append(time.monotonic()), self._kind)
         self._claims.__enter__()
         return self
 
@@ -209,7 +210,7 @@ class TestHandOver(ClientTestCase):
         self.assertIn("already bound & listening", str(error))
 
     def test_launch_takes_other_bytes_for_a_stranger(self):
-        for answer in (b"\x15", b"later\x06", b"\0\x06"):
+        for answer in (b"\x16", b"later\x06", b"\0\x06"):
             with self.subTest(answer=answer):
                 _, error = self.packet_of("a", answer=answer)
                 self.assertIs(error.delivered, False)
@@ -480,7 +481,7 @@ class TestArgv(ClientTestCase):
 
     def test_with_a_secret_and_without_client(self):
         _, observer = self.observed(secret="right")
-        self.assertIs(self.second_launch(argv=["no"], secret="wrong").delivered, None)
+        self.assertIs(self.second_launch(argv=["no"], secret="wrong").delivered, False)
         self.assertIs(self.second_launch(argv=["no"], secret="right", client=False).delivered, None)
         self.assertIs(self.second_launch(argv=["yes"], secret="right").delivered, True)
         observer.wait_for(("yes",))
@@ -672,14 +673,14 @@ class TestWait(ClientTestCase):
         class Late(inside.LaunchSocket):
             def listen(self, backlog):
                 if not rivals:
-                    rival = inside.LaunchSocket()
+                    rival = socket.socket()
                     rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     rival.bind(self.getsockname())
                     rival.listen()
                     rivals.append(rival)
                 super().listen(backlog)
 
-        with Claims() as claims, inside.sockets_of_launches(Late):
+        with Claims(Late) as claims:
             thread = threading.Thread(target=lambda: taken.append(inside.claim(self.port, PATIENCE)))
             thread.start()
             wait_until(lambda: rivals and len(claims.times) > 3, "it has lost, and claims again")
@@ -982,7 +983,7 @@ class TestSend(ClientTestCase):
             *((TypeError, {"address": bad}) for bad in (None, 5, b"127.0.0.1", ["127.0.0.1"])),
             *((TypeError, {"port": bad}) for bad in (None, [], object())),
             *((ValueError, {"port": bad}) for bad in (-1, 65536, "port", "", float("inf"))),
-            *((TypeError, {"secret": bad}) for bad in (b"bytes", 5, ["s"])),
+            *((TypeError, {"secret": bad}) for bad in (b"bytes", True, ["s"])),
             (ValueError, {"secret": "a\0b"}),
             *((TypeError, {"timeout": bad}) for bad in (None, [], object())),
             *((ValueError, {"timeout": bad}) for bad in (-1, "soon", float("nan"), -float("inf"))),

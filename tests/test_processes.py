@@ -254,7 +254,7 @@ class TestEnds(SingletonTestCase):
 
     def test_without_a_stdout(self):
         program = self.ending("no-stdout")
-        self.assertEqual(self.exchange(b"wrong\0"), b"")
+        self.assertEqual(self.exchange(b"wrong\0"), inside.OTHER_SECRET)
         self.assertEqual(self.exchange(b"right\0x\0"), ACK)
         program.write("\n")
         self.finish_quietly(program)

@@ -220,7 +220,7 @@ class TestArgumentPassing(SingletonTestCase):
         _, observer = self.observed(secret="pa\u00dfwort")
         self.assertIs(self.second_launch("right", secret="pa\u00dfwort").delivered, True)
         for secret in ("wrong", "pa\u00dfwort2", "pa\u00df", None, ""):
-            self.assertIsNone(self.second_launch("not this", secret=secret).delivered)
+            self.assertIs(self.second_launch("not this", secret=secret).delivered, False)
         self.assertIs(self.second_launch("again", secret="pa\u00dfwort").delivered, True)
         observer.wait_for(("right",), ("again",))
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m Socket_Singleton"
 
+# The width of a help text, where the environment does not say COLUMNS.
+_COLUMNS = 80
+
 # What each subcommand does in a line, what follows it, all that its help says, and an example.
 RUN = (
     "Run a command, if the port is free.",
@@ -134,10 +137,17 @@ def _forget_stdout() -> None:
     os.close(descriptor)
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # argparse asks for a formatter while options are added, and then for the width of the
+        # terminal: by shutil, which takes a tenth of `status` to import.
+        columns = os.environ.get("COLUMNS", "")
+        super().__init__(prog, width=int(columns) if columns.isdigit() else _COLUMNS)
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
-        formatter = argparse.RawDescriptionHelpFormatter
-        super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"Socket_Singleton: {message} ({self.prog} --help tells more)\n")
@@ -161,7 +171,7 @@ def _make_parser() -> _Parser:
         description="Runs a command as a single instance, and talks to applications that are one.",
         epilog="The secret, if any, is the environment variable SOCKET_SINGLETON_SECRET.",
     )
-    subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
+    subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True, prog=PROGRAM)
     added: dict[Any, argparse.ArgumentParser] = {}
     for function, (summary, words, text, example) in (
         (run, RUN), (send, SEND), (ask, ASK), (status, STATUS), (watch, WATCH)
@@ -207,7 +217,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        return fail(str(error))
+        return fail(error.strerror or str(error))
 
 
 if __name__ == "__main__":

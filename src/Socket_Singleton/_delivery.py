@@ -156,7 +156,7 @@ class Delivery:
             self._news.acquire()
 
     def _work(self) -> bool:
-        """Print one line, deliver one launch; return False if there was neither, or the launch was refused."""
+        """Print a line, deliver a launch; return False if there was neither, or it was refused."""
         line = self._lines.popleft() if self._lines else None
         if line is not None:
             self._settings.say(line)

@@ -127,7 +127,7 @@ class Latch:
 
     def wait(self, timeout: float) -> bool:
         """Wait until it is open; False if that took longer than ``timeout`` seconds. -1: for ever."""
-        if not self.is_open and self._lock.acquire(timeout=timeout):
+        if not self.is_open and self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             self._lock.release()  # for the next one
         return self.is_open
 
@@ -230,6 +230,7 @@ class Host(_platform.ForkAware):
             # gives up its copy of the listener and touches nothing else.
             self.listener.close()
             self.state = SHUT
+            self.given_up.open()
             return
         self._spared = spared or self._spared
         self._closing = True
@@ -257,8 +258,9 @@ class Host(_platform.ForkAware):
             return  # it looks by itself, before it sleeps
         with self._lock:
             for pause in _WAKE_PAUSES:
-                try:
+                if pause:
                     time.sleep(pause)
+                try:
                     self._waker.send(b"\0")
                     return
                 except BlockingIOError:
@@ -723,7 +725,7 @@ class Host(_platform.ForkAware):
         self._say_last_words()
         for peer in list(self._peers.asking):
             reply = peer.reply
-            if reply is not None and reply is self._spared:
+            if reply is self._spared and reply is not None:
                 self._forget(peer)
                 reply.go_on_alone(peer.sock)
             else:

@@ -61,7 +61,7 @@ class Launch:
     """One launch that the host owns."""
 
     # Written under the inbox's lock, but for ABANDONED: see `Inbox.abandon`.
-    __slots__ = ("_arguments", "_words", "reply", "size", "state", "turn", "was_heard")
+    __slots__ = ("_arguments", "_words", "number", "reply", "size", "state", "turn", "was_heard")
 
     def __init__(
         self, words: bytearray, reply: Reply | None = None, *, heard: Arguments | None = None
@@ -71,6 +71,7 @@ class Launch:
         self.size = len(words) + _OVERHEAD if heard is None else _size_of(heard)
         self.reply = reply
         self.state = FRESH
+        self.number = 0  # of its arrival
         self.turn = 0  # how often it was taken
         self.was_heard = heard is not None  # passed the application's `_append_args`, and found no observer
 
@@ -113,6 +114,7 @@ class Inbox:
         # bytes of all that ever came.
         self._untold = 0
         self._came = 0
+        self._number = 0  # of the last that came
         self._went = 0  # bytes of all that went; guarded by the lock
         self._closed = False  # set by anyone, never unset
         # Set by the I/O thread when there was no room for a launch, unset by who makes room and
@@ -142,6 +144,8 @@ class Inbox:
                 if self._is_too_much(launch):
                     return False
                 self._room_is_wanted = False
+        self._number += 1
+        launch.number = self._number
         self._untold += 1  # before it is there to be taken
         self._came += launch.size
         try:
@@ -234,7 +238,7 @@ class Inbox:
                 self.heard.insert(0, launch.arguments)
                 self._count_heard(1, launch.arguments)
             else:
-                self._waiting.appendleft(launch)
+                self._waiting.insert(self._place_of(launch), launch)
             return True
 
     def abandon(self, launch: Launch, turn: int) -> None:
@@ -306,6 +310,13 @@ class Inbox:
             del self._in_hand[launch]
         launch.state = state
         self._went += launch.size
+
+    def _place_of(self, launch: Launch) -> int:
+        """Return where in its row a launch goes back; before the first that came after it."""
+        for place in range(len(self._waiting)):  # no iteration: the row may grow meanwhile
+            if self._waiting[place].number > launch.number:
+                return place
+        return len(self._waiting)
 
     def _tell_of_room(self) -> None:
         if self._room_is_wanted:

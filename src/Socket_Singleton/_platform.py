@@ -185,7 +185,9 @@ CREATE_NO_LINK = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
 
 def user() -> str:
     """Return what this user is known by: the decimal uid; on Windows the SID."""
-    return _windows_sid() if sys.platform == "win32" else str(os.geteuid())
+    if sys.platform == "win32":
+        return _windows_sid()
+    return str(os.geteuid())
 
 
 def state_base(folder: tuple[str, ...]) -> str:
@@ -233,36 +235,44 @@ def why_not_private(file: os.stat_result, folder: os.stat_result) -> str:
     return "others can write in its folder; chmod 700 that" if folder.st_mode & 0o022 else ""
 
 
-def _windows_sid() -> str:
-    """Return the SID of the user whose process this is (learn.microsoft.com, OpenProcessToken)."""
-    import ctypes
-    from ctypes import wintypes
+if sys.platform == "win32":
 
-    token_query, token_user = 8, 1
-    kernel32, advapi32 = ctypes.WinDLL("kernel32"), ctypes.WinDLL("advapi32")  # type: ignore[attr-defined]
-    kernel32.GetCurrentProcess.restype = wintypes.HANDLE
-    advapi32.OpenProcessToken.argtypes = (wintypes.HANDLE, wintypes.DWORD, ctypes.POINTER(wintypes.HANDLE))
-    advapi32.ConvertSidToStringSidW.argtypes = (ctypes.c_void_p, ctypes.POINTER(wintypes.LPWSTR))
-    kernel32.LocalFree.argtypes = (ctypes.c_void_p,)
-    kernel32.CloseHandle.argtypes = (wintypes.HANDLE,)
-    token, size, text = wintypes.HANDLE(), wintypes.DWORD(), wintypes.LPWSTR()
-    process = kernel32.GetCurrentProcess()
-    if not advapi32.OpenProcessToken(process, token_query, ctypes.byref(token)):
-        raise OSError(errno.EACCES, "the system does not tell who this user is; give secret= and a port")
-    try:
-        advapi32.GetTokenInformation(token, token_user, None, 0, ctypes.byref(size))
-        buffer = ctypes.create_string_buffer(size.value)
-        told = advapi32.GetTokenInformation(token, token_user, buffer, size, ctypes.byref(size))
-        # A TOKEN_USER begins with a pointer to the SID.
-        sid = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_void_p))[0] if told else None
-        if not sid or not advapi32.ConvertSidToStringSidW(sid, ctypes.byref(text)):
+    def _windows_sid() -> str:
+        """Return the SID of the user whose process this is (learn.microsoft.com, OpenProcessToken)."""
+        import ctypes
+        from ctypes import wintypes
+
+        token_query, token_user = 8, 1
+        kernel32, advapi32 = ctypes.WinDLL("kernel32"), ctypes.WinDLL("advapi32")
+        kernel32.GetCurrentProcess.restype = wintypes.HANDLE
+        advapi32.OpenProcessToken.argtypes = (
+            wintypes.HANDLE,
+            wintypes.DWORD,
+            ctypes.POINTER(wintypes.HANDLE),
+        )
+        advapi32.ConvertSidToStringSidW.argtypes = (ctypes.c_void_p, ctypes.POINTER(wintypes.LPWSTR))
+        kernel32.LocalFree.argtypes = (ctypes.c_void_p,)
+        kernel32.CloseHandle.argtypes = (wintypes.HANDLE,)
+        token, size, text = wintypes.HANDLE(), wintypes.DWORD(), wintypes.LPWSTR()
+        process = kernel32.GetCurrentProcess()
+        if not advapi32.OpenProcessToken(process, token_query, ctypes.byref(token)):
             raise OSError(errno.EACCES, "the system does not tell who this user is; give secret= and a port")
         try:
-            return str(text.value)
+            advapi32.GetTokenInformation(token, token_user, None, 0, ctypes.byref(size))
+            buffer = ctypes.create_string_buffer(size.value)
+            told = advapi32.GetTokenInformation(token, token_user, buffer, size, ctypes.byref(size))
+            # A TOKEN_USER begins with a pointer to the SID.
+            sid = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_void_p))[0] if told else None
+            if not sid or not advapi32.ConvertSidToStringSidW(sid, ctypes.byref(text)):
+                raise OSError(
+                    errno.EACCES, "the system does not tell who this user is; give secret= and a port"
+                )
+            try:
+                return str(text.value)
+            finally:
+                kernel32.LocalFree(text)
         finally:
-            kernel32.LocalFree(text)
-    finally:
-        kernel32.CloseHandle(token)
+            kernel32.CloseHandle(token)
 
 
 # -- to the front --
@@ -379,7 +389,10 @@ def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
 
     def wait_and_wake() -> None:
         result.append(wait(timeout))
-        waker.send(b"\0")
+        try:
+            waker.send(b"\0")
+        except OSError:
+            pass  # Ctrl-C has ended the wait
 
     before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     try:

@@ -10,7 +10,8 @@ import threading
 
 from . import MultipleSingletonsError, Socket_Singleton, _platform
 from ._platform import sockets
-from ._shell import SIGNALLED, end, fail, handle_signals, woken_by_signals
+from ._shell import SIGNALLED, fail
+from ._signals import end, handle_signals, woken_by_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

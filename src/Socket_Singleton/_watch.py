@@ -7,7 +7,8 @@ import os
 import sys
 
 from . import MultipleSingletonsError, Socket_Singleton, _platform
-from ._shell import READER_GONE, end, fail, handle_signals, woken_by_signals
+from ._shell import READER_GONE, fail
+from ._signals import end, handle_signals, woken_by_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ ending.py PORT HOW
 """
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -61,5 +62,6 @@ elif HOW == "printing":
     app.trace(lambda args: print("printing", *args))
     sys.stdin.readline()
 else:
+    logging.getLogger("Socket_Singleton").addHandler(logging.NullHandler())
     app.trace(lambda args: 1 / 0)
     sys.stdin.readline()

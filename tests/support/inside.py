@@ -35,6 +35,7 @@ _LIMITS = {
     "ANSWER_TIME": (_client, "_ANSWER_TIME"),
     "CLOSE_TIME": (_host, "_CLOSE_TIME"),
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
+    "HOLD_TIME": (_peers, "HOLD_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
@@ -43,10 +44,12 @@ _LIMITS = {
     "PAUSE": (_host, "_PAUSE"),
     "PEER_TIME": (_peers, "PEER_TIME"),
     "READ_SIZE": (_host, "_READ_SIZE"),
+    "SHORT": (_peers, "SHORT"),
     "WAIT_STEP": (_client, "_WAIT_STEP"),
 }
 
 ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
+OTHER_SECRET, ENOUGH_CLIENTS = _wire.NAK + _wire.OTHER_SECRET, _wire.NAK + _wire.ENOUGH_CLIENTS
 
 # The class of the sockets that a launch makes; tests make subclasses of it that fail.
 LaunchSocket = _platform.sockets.socket
@@ -62,6 +65,8 @@ def limit(name: str):
 def limits(**values):
     """Have constants of the package be others meanwhile: ``limits(MAX_PEERS=3)``."""
     with contextlib.ExitStack() as stack:
+        if "READ_SIZE" in values:
+            values["SHORT"] = values["READ_SIZE"]
         for name, value in values.items():
             stack.enter_context(mock.patch.object(*_LIMITS[name], value))
         yield
@@ -107,7 +112,7 @@ def follows_forks(app) -> bool:
 @contextlib.contextmanager
 def host_clock(ahead: float):
     """Have the clock of hosts in this process be ``ahead`` seconds ahead meanwhile."""
-    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + ahead)
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
     with mock.patch.object(_host, "time", clock):
         yield
 
@@ -158,8 +163,11 @@ def is_closing(app) -> bool:
 
 def end_with_answer(sock: socket.socket, answer: bytes) -> None:
     """End our side of a connection, as the host does for a launch that it owns."""
-    sock.sendall(answer)
-    _host.Host._end_stream(None, sock)
+    if answer != ACK:
+        raise AssertionError("only an ACK is sent so")
+    host = _host.Host.__new__(_host.Host)
+    if not host._acknowledge(_peers.Peer(sock, _wire.Packet(), 0.0)):
+        raise AssertionError("it was not sent")
 
 
 @contextlib.contextmanager
@@ -329,8 +337,17 @@ def after_each_begin(app, call) -> None:
 
 def somebody_seems_to_want_launches(app) -> None:
     """Have the observer thread think so, as if an observer had gone since it looked."""
-    take = app._delivery.inbox.take
-    app._delivery.inbox.take = lambda observed, overridden: take(True, overridden)
+    inbox = app._delivery.inbox
+    take = inbox.take
+
+    def take_for_somebody(_, overridden):
+        launch = take(True, overridden)
+        if launch is not None:
+            del inbox.take, inbox.has_for
+        return launch
+
+    inbox.take = take_for_somebody
+    inbox.has_for = lambda *_: len(inbox._waiting) > inbox._untold
 
 
 # -- the launch --
@@ -339,15 +356,14 @@ def somebody_seems_to_want_launches(app) -> None:
 def claim(port: int, wait: float = 0.0) -> socket.socket | None:
     """Return a listener as that of a host, or None if the port is still taken after ``wait`` seconds."""
     endpoint = _client.Endpoint("127.0.0.1", port)
-    endpoint.claim(wait)
-    return endpoint.listener
+    return socket.socket(fileno=endpoint.listener.detach()) if endpoint.claim(wait) else None
 
 
 @contextlib.contextmanager
-def claims_of_launches(after):
-    """Have launches in this process call ``after(error)`` for each try to bind; it is None if that went."""
+def claims_of_launches(after, kind=LaunchSocket):
+    """Have launches call ``after(error)`` for each try to bind a ``kind``; it is None if that went."""
 
-    class Telling(LaunchSocket):
+    class Telling(kind):
         def bind(self, name):
             try:
                 super().bind(name)
