@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import statistics
+import sys
 import threading
 import time
 import unittest
@@ -237,8 +238,8 @@ class TestHostEnduresPeers(HostTestCase):
         wait_until(lambda: inside.count_buffered(app) == 0, "nothing of them is kept")
 
     def test_five_thousand_launches_leave_nothing_behind(self):
-        if not os.path.exists("/proc/self/statm"):
-            self.skipTest("this system has no /proc")
+        if sys.platform != "linux" or not os.path.exists("/proc/self/statm"):
+            self.skipTest("this system does not show its memory")
         self.host()
 
         def launches(count):
@@ -897,6 +898,8 @@ class TestHostEnduresStarvation(SingletonTestCase):
         self.assertIn("failed True", host.lines)
 
     def check(self, parked_peers: int, *how: str):
+        if resource is None:
+            self.skipTest("this system has no limit to set")
         host = self.start(PROGRAMS / "starved_host.py", self.port, *how, ready="ready")
         parked = [self.connect() for _ in range(parked_peers)]
         for peer in parked:
@@ -935,9 +938,7 @@ class TestHostEnduresStarvation(SingletonTestCase):
         return self.finish(host)
 
     def test_every_shortage_of_descriptors(self):
-        try:
-            import resource  # noqa: F401
-        except ImportError:
+        if resource is None:
             self.skipTest("this system has no limit to set")
         program = self.start(PROGRAMS / "few_descriptors.py", self.port)
         wait_until(lambda: "host" in program.out or program.process.poll() is not None, "a host at last")
@@ -965,7 +966,7 @@ class TestHostEnduresStarvation(SingletonTestCase):
         self.assertEqual(self.singleton(strict=False).port, self.port)
 
 
-@unittest.skipUnless(os.path.isdir("/proc/self/task"), "this system does not show its threads")
+@unittest.skipUnless(sys.platform == "linux" and os.path.isdir("/proc/self/task"), "this system does not show its threads")
 class TestIdle(HostTestCase):
     """A host costs nothing while nobody comes."""
 

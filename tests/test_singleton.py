@@ -16,6 +16,7 @@ from .support import (
     inside,
     skip_without_ipv6,
     wait_until,
+    needs_unix_descriptors,
 )
 
 
@@ -161,6 +162,7 @@ class TestInProcess(SingletonTestCase):
             app.release()
         self.assert_free()
 
+    @needs_unix_descriptors
     def test_release_that_was_interrupted_is_made_up_for(self):
         """By a handler that raised, just when it knew that all is shut; and a forked child lives on."""
         app = self.singleton()
