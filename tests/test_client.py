@@ -31,10 +31,10 @@ from .support import (
     descriptors,
     free_port,
     inside,
+    needs_reset_in_backlog,
+    needs_resets,
     read_to_end,
     wait_until,
-    needs_resets,
-    needs_reset_in_backlog,
 )
 
 # Seconds that a launch may take in all, from its constructor: how long an

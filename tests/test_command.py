@@ -23,9 +23,9 @@ from .support import (
     Program,
     SingletonTestCase,
     inside,
+    needs_errors_of_folders,
     read_to_end,
     wait_until,
-    needs_errors_of_folders,
 )
 
 POSIX = os.name == "posix"

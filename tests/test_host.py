@@ -30,6 +30,7 @@ from .support import (
     host_clock_ahead,
     inside,
     left_behind,
+    needs_resets,
     read_to_end,
     wait_until,
 )
@@ -558,6 +559,7 @@ class TestOwning(SingletonTestCase):
             peer.sendall(b"old\0")
         observer.wait_for(("old",))
 
+    @needs_resets
     def test_packet_that_ends_in_a_reset_is_not_owned(self):
         app, observer = self.observed()
         peer = self.connect()
@@ -966,7 +968,9 @@ class TestHostEnduresStarvation(SingletonTestCase):
         self.assertEqual(self.singleton(strict=False).port, self.port)
 
 
-@unittest.skipUnless(sys.platform == "linux" and os.path.isdir("/proc/self/task"), "this system does not show its threads")
+@unittest.skipUnless(
+    sys.platform == "linux" and os.path.isdir("/proc/self/task"), "this system does not show its threads"
+)
 class TestIdle(HostTestCase):
     """A host costs nothing while nobody comes."""
 

@@ -12,8 +12,8 @@ from .support import (
     Shelf,
     SingletonTestCase,
     inside,
-    wait_until,
     needs_resets,
+    wait_until,
 )
 
 

@@ -21,9 +21,9 @@ from .support import (
     PROGRAMS,
     Collector,
     SingletonTestCase,
-    wait_until,
-    needs_resets,
     needs_long_command_lines,
+    needs_resets,
+    wait_until,
 )
 
 LAUNCHES = 300

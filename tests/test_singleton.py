@@ -14,9 +14,9 @@ from .support import (
     SingletonTestCase,
     free_port,
     inside,
+    needs_unix_descriptors,
     skip_without_ipv6,
     wait_until,
-    needs_unix_descriptors,
 )
 
 

@@ -27,5 +27,9 @@ needs_reset_in_backlog = unittest.skipIf(
     WINE, "wine: what was reset before it was accepted is not connected, where Windows has what came first"
 )
 needs_errors_of_folders = unittest.skipIf(WINE, "wine: a folder that is run is not found; Windows denies it")
-needs_unix_descriptors = unittest.skipIf(os.name == "nt", "a socket is no descriptor there, and is not copied so")
-needs_long_command_lines = unittest.skipIf(os.name == "nt", "a command line has 32,767 characters at most there")
+needs_unix_descriptors = unittest.skipIf(
+    os.name == "nt", "a socket is no descriptor there, and is not copied so"
+)
+needs_long_command_lines = unittest.skipIf(
+    os.name == "nt", "a command line has 32,767 characters at most there"
+)
