@@ -41,7 +41,7 @@ from .test_host import (
 from .test_inbox import TestInbox
 from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
-from .test_platform import TestPlatform
+from .test_platform import TestPlatform, TestWindows
 from .test_processes import TestEnds, TestForks, TestRestart, TestWorkers
 from .test_promises import (
     TestArgumentPassing,

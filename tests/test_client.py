@@ -31,6 +31,7 @@ from .support import (
     descriptors,
     free_port,
     inside,
+    needs_fine_clock,
     needs_reset_in_backlog,
     needs_resets,
     read_to_end,
@@ -746,6 +747,7 @@ class TestWait(ClientTestCase):
             self.second_launch("word")
         self.assertEqual(len(claims.times), 2)
 
+    @needs_fine_clock
     def test_shorter_than_a_pause(self):
         self.singleton()
         begun = time.monotonic()

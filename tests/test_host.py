@@ -969,7 +969,7 @@ class TestHostEnduresStarvation(SingletonTestCase):
 
 
 @unittest.skipUnless(
-    sys.platform == "linux" and os.path.isdir("/proc/self/task"), "this system does not show its threads"
+    sys.platform == "linux" and os.path.isdir("/proc/self/task"), "its threads are not shown"
 )
 class TestIdle(HostTestCase):
     """A host costs nothing while nobody comes."""

@@ -31,6 +31,7 @@ from .processes import PROGRAMS, ROOT, TEST_APP, Program, environment
 from .systems import (
     WINE,
     needs_errors_of_folders,
+    needs_fine_clock,
     needs_long_command_lines,
     needs_reset_in_backlog,
     needs_resets,
@@ -61,6 +62,7 @@ __all__ = [
     "inside",
     "left_behind",
     "needs_errors_of_folders",
+    "needs_fine_clock",
     "needs_long_command_lines",
     "needs_reset_in_backlog",
     "needs_resets",
