@@ -50,7 +50,7 @@ from .test_inbox import TestBound, TestInbox
 from .test_named import TestNamed, TestNamedStrangers
 from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
-from .test_platform import TestPlatform, TestWithoutTheSocketModule
+from .test_platform import TestPlatform, TestWindows, TestWithoutTheSocketModule
 from .test_processes import TestEnds, TestForks, TestRestart, TestWorkers
 from .test_promises import (
     TestArgumentPassing,

@@ -32,6 +32,9 @@ from .support import (
     descriptors,
     free_port,
     inside,
+    needs_fine_clock,
+    needs_reset_in_backlog,
+    needs_resets,
     read_to_end,
     wait_until,
 )
@@ -202,6 +205,7 @@ class TestHandOver(ClientTestCase):
                 self.assertIs(error.delivered, False)
                 self.assertIn(repr(answer), str(error))
 
+    @needs_reset_in_backlog
     def test_what_fails_after_the_packet_was_sent_is_no_reason_to_send_it_again(self):
         class Failing(inside.LaunchSocket):
             def recv(self, *_):
@@ -276,6 +280,7 @@ class TestStrangers(ClientTestCase):
             with self.assertRaisesRegex(runs, f"127.0.0.1 port {self.port}"):
                 self.is_running()
 
+    @needs_reset_in_backlog
     def test_silent_server(self):
         """Nobody sends it a packet twice: it might wake up, and take both."""
         listener = self.listener()
@@ -304,6 +309,7 @@ class TestStrangers(ClientTestCase):
         words = ("HTTP/1.1 400", "is not a Socket_Singleton")
         self.check(*words, send=ConnectionError, runs=True)
 
+    @needs_resets
     def test_server_that_resets(self):
         """Nobody owns the packet, and somebody may soon: each way asks again while there is time."""
         packets = self.server(inside.close_resets)
@@ -721,6 +727,7 @@ class TestWait(ClientTestCase):
             self.second_launch("word")
         self.assertEqual(len(claims.times), 2)
 
+    @needs_fine_clock
     def test_shorter_than_a_pause(self):
         self.singleton()
         begun = time.monotonic()
@@ -884,6 +891,7 @@ class TestSend(ClientTestCase):
 
     # -- not owned --
 
+    @needs_resets
     def test_host_that_goes_with_the_packet_read_and_not_owned(self):
         """It resets who is not owned; then nobody listens, or the next host owns it, once."""
         for is_there_a_next in (False, True):
@@ -927,6 +935,7 @@ class TestSend(ClientTestCase):
             self.send("x" * (MAX_PACKET - 1), timeout=SHORT)
         self.assertLess(took.seconds, SHORT + 0.5)
 
+    @needs_resets
     def test_never_begins_a_try_that_leaves_no_time_for_an_answer(self):
         """Whoever resets is asked again until half a second, or a quarter of little time, is left."""
         for timeout, left in ((2, 0.5), (60, 0.5), (0.4, 0.1)):

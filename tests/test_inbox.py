@@ -17,6 +17,7 @@ from .support import (
     SingletonTestCase,
     Stopwatch,
     inside,
+    needs_resets,
     read_to_end,
     wait_until,
 )
@@ -134,6 +135,7 @@ class TestInbox(SingletonTestCase):
             self.assertEqual(self.exchange(b"three\0"), ACK)
             self.assertEqual(app.arguments, (("three",),))
 
+    @needs_resets
     def test_launches_that_a_loop_never_runs_are_bounded(self):
         functions = queue.Queue()
         with inside.limits(MAX_WAITING=1000):

@@ -23,6 +23,7 @@ from .support import (
     free_port,
     inside,
     left_behind,
+    needs_unix_descriptors,
     skip_without_ipv6,
     wait_until,
 )
@@ -171,6 +172,7 @@ class TestInProcess(SingletonTestCase):
             app.release()
         self.assert_free()
 
+    @needs_unix_descriptors
     def test_release_that_was_interrupted_is_made_up_for(self):
         """By a handler that raised, just when it knew that all is shut; and a forked child lives on."""
         app = self.singleton()

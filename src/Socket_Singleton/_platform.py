@@ -152,7 +152,7 @@ def accept(listener: Any) -> sockets.socket:
     try:
         return sockets.socket(listener.family, listener.type, listener.proto, fileno=descriptor)
     except BaseException:
-        os.close(descriptor)
+        sockets.close(descriptor)  # not `os.close`: on Windows it is a handle, and no descriptor
         raise
 
 

@@ -10,6 +10,7 @@ module          what is there
 ``observing``   `Collector`, an observer; `Shelf`, a dispatch; `Printed`, what is printed
 ``ports``       `free_port`: ports that never collide
 ``descriptors`` which descriptors are open
+``systems``     what a system cannot show: marks for tests that need it
 ``inside``      all that tests know of private names
 ==============  =============================================================================
 """
@@ -29,6 +30,15 @@ from .inside import ACK, MAX_PACKET, PORT
 from .observing import Collector, Printed, Shelf, expect_lines
 from .ports import free_port
 from .processes import PROGRAMS, ROOT, TEST_APP, Program, environment, python_of_another_user
+from .systems import (
+    WINE,
+    needs_errors_of_folders,
+    needs_fine_clock,
+    needs_long_command_lines,
+    needs_reset_in_backlog,
+    needs_resets,
+    needs_unix_descriptors,
+)
 from .waiting import PATIENCE, Stopwatch, wait_until
 
 __all__ = [
@@ -40,6 +50,7 @@ __all__ = [
     "PROGRAMS",
     "ROOT",
     "TEST_APP",
+    "WINE",
     "Collector",
     "NamedTestCase",
     "Printed",
@@ -54,6 +65,12 @@ __all__ = [
     "host_clock_ahead",
     "inside",
     "left_behind",
+    "needs_errors_of_folders",
+    "needs_fine_clock",
+    "needs_long_command_lines",
+    "needs_reset_in_backlog",
+    "needs_resets",
+    "needs_unix_descriptors",
     "python_of_another_user",
     "read_to_end",
     "skip_without_ipv6",
