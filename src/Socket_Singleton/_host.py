@@ -48,7 +48,7 @@ from ._wire import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Any, Callable
 
 
 SERVING = "serving"
@@ -182,9 +182,9 @@ class Host(_platform.ForkAware):
         self._forked = False  # set once, in a forked child; read by its threads
         # Made by `start`, when somebody can close this: a signal handler may raise at any step, a
         # selector and a thread are held in circles, and would be there until a garbage collector comes.
-        self._selector: selectors.BaseSelector = None  # type: ignore[assignment]
-        self._waker: sockets.socket = None  # type: ignore[assignment]
-        self._wakened: sockets.socket = None  # type: ignore[assignment]
+        self._selector: Any = None
+        self._waker: Any = None
+        self._wakened: Any = None
         self._thread: threading.Thread | None = None
         self._is_daemon = not timeout
 
@@ -211,13 +211,13 @@ class Host(_platform.ForkAware):
             while True:
                 # Known from its first moment on; so it can be closed, if it is made only in part.
                 self._selector = kind.__new__(kind)
-                self._selector.__init__()  # type: ignore[misc]
+                self._selector.__init__()
                 if not _platform.is_stdio(self._selector):
                     return
                 low.append(self._selector)  # taken meanwhile
         except BaseException:
             low.append(self._selector)
-            self._selector = None  # type: ignore[assignment]
+            self._selector = None
             raise
         finally:
             for selector in low:
