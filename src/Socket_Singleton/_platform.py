@@ -394,9 +394,9 @@ def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
         except OSError:
             pass  # Ctrl-C has ended the wait
 
+    waker.setblocking(False)
     before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     try:
-        waker.setblocking(False)
         threading.Thread(target=wait_and_wake, daemon=True).start()
         while not result:
             wakened.recv(64)
