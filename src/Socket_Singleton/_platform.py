@@ -212,8 +212,8 @@ def state_base(folder: tuple[str, ...]) -> str:
     home = os.environ.get("HOME", "")
     try:
         own = os.path.isabs(home) and os.stat(home).st_uid == os.geteuid()
-    except OSError:
-        own = False
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        own = False  # any other error may pass, and the next launch would look elsewhere than this one
     if not own:
         import pwd
 
