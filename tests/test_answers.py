@@ -579,16 +579,31 @@ class TestAnswers(AnswersTestCase):
         self.assert_lost(outcomes)
         self.assertEqual(app.arguments, (("a",),))
 
-    def test_threshold_and_timeout_end_all_waits(self):
+    def test_host_that_ends_by_itself_still_answers(self):
+        """At its threshold or its timeout; the port is given up, the answer comes when it is there."""
         for options in ({"release_threshold": 2}, {"timeout": 0.3}):
             with self.subTest(options):
-                app = self.answering(lambda args: concurrent.futures.Future(), **options)
-                first = self.asking_in_background("1")
+                futures = []
+
+                def observer(args, futures=futures):
+                    futures.append(concurrent.futures.Future())
+                    return futures[-1]
+
+                app = self.answering(observer, **options)
+                waiting = [self.asking_in_background("1")]
                 wait_until(lambda app=app: inside.count_asking(app) == 1, "it waits")
                 if "timeout" not in options:
-                    self.assert_lost(self.asking_in_background("2"))
-                self.assert_lost(first)
+                    waiting.append(self.asking_in_background("2"))
                 self.assertTrue(app.join(PATIENCE))
+                wait_until(lambda futures=futures: len(futures) == len(waiting), "the observer has them all")
+                inside.io_thread(app).join(PATIENCE)
+                futures[0].set_result("at last")
+                wait_until(lambda: waiting[0], "it is answered")
+                self.assertEqual(waiting[0], ["at last"])
+                # A release ends those that still wait.
+                app.release()
+                for outcomes in waiting[1:]:
+                    self.assert_lost(outcomes)
 
     def test_end_and_kill_of_the_host_are_told(self):
         for how in ("end", "kill"):

@@ -195,6 +195,7 @@ class Delivery:
         chosen = self.observers.choose() if hear is None else None
         if hear is None and chosen is None:
             self.inbox.put_back(launch)
+            self.wake()  # somebody may have come meanwhile
             return
         if not self.inbox.begin(launch):
             return  # it was dropped, or comes too late

@@ -12,7 +12,7 @@ serving    no descriptor, no memory for one more peer    pausing, for `_PAUSE`
 pausing    the pause is over                             serving
 serving,   `close`, the timeout, the threshold           closing: the port is free at
 pausing                                                  once, or as soon as it wakes
-closing    all connections are ended                     shut
+closing    all connections are ended, or left alone      shut
 serving,   an unexpected error                           failed: nobody is served, and
 pausing                                                  the port is held until `close`
 failed     `close`                                       shut
@@ -81,6 +81,9 @@ _HEAD_START = 0.002
 
 # Seconds for answers that are there already to be sent when the host closes.
 _LAST_WORDS_TIME = 0.2
+
+# Seconds to send an answer after the host has ended: its launch waits for nothing else.
+_ALONE_TIME = 2.0
 
 # On the monotonic clock.
 _NEVER = float("inf")
@@ -165,7 +168,9 @@ class Host(_platform.ForkAware):
         self._launches = 0
         # Set by any thread, and never unset.
         self._closing = False
-        self._spared: Reply | None = None  # whose connection outlives the host; set before `_closing`
+        # Set by `close`, before `_closing`: that it was called, and the reply whose connection outlives it.
+        self._told_to_close = False
+        self._spared: Reply | None = None
         # Answers on their way: appended by whoever has one, taken by the I/O thread; one step each.
         self._answers: deque[tuple[Peer, bytes | None]] = deque()
         # Taken for good by the I/O thread as it begins; or by who closes before it has: then a
@@ -253,6 +258,7 @@ class Host(_platform.ForkAware):
             self.given_up.open()
             return
         self._spared = spared or self._spared
+        self._told_to_close = True
         self._closing = True
         if threading.current_thread() is self._thread:
             # In a finalizer, which may run anywhere, also just before the wait.
@@ -269,6 +275,9 @@ class Host(_platform.ForkAware):
                 _platform.forget_forks(self)
                 self._free_port()
                 self.state = SHUT
+            for peer in list(self._peers.alone):
+                if peer.reply is not self._spared and self._peers.take_alone(peer):
+                    peer.sock.close()
             if self._waker is not None:
                 self._waker.close()
             if self._thread is not None and self._thread.is_alive():
@@ -300,7 +309,27 @@ class Host(_platform.ForkAware):
     def send(self, peer: Peer, answer: bytes | None) -> None:
         """Have ``answer`` sent to a peer that asks, which ends its connection; None: have that end."""
         self._answers.append((peer, answer))
-        self.wake()
+        if self._ended.is_open:
+            self._answer_alone()
+        else:
+            self.wake()
+
+    def _answer_alone(self) -> None:
+        """Send what came after the I/O thread has ended, or just before: in the thread that has it."""
+        while True:
+            try:
+                peer, answer = self._answers.popleft()
+            except IndexError:
+                return
+            if not self._peers.take_alone(peer):
+                continue
+            try:
+                peer.sock.settimeout(_ALONE_TIME)
+                peer.sock.sendall(answer or b"")
+            except OSError:
+                pass  # it has gone
+            finally:
+                peer.sock.close()
 
     def forked(self) -> None:
         # The parent's threads are not here, but a lock may be as one held it.
@@ -388,7 +417,10 @@ class Host(_platform.ForkAware):
             # What has come and was not read yet counts: this process may have been stopped.
             # It may also be too much, and then another peer is gone.
             elif peer.state != _peers.GONE and self._read(peer):
-                self._finish(peer, hung_up=False)
+                try:
+                    self._finish(peer, hung_up=False)
+                except (OSError, MemoryError):
+                    self._drop(peer)
 
     def _drain_wakened(self) -> None:
         """Take what woke this thread, so that it does not do so again; its end says to close."""
@@ -566,7 +598,10 @@ class Host(_platform.ForkAware):
         """Own those that wait for room, as far as there is some."""
         while self._peers.held and not self._closing:
             peer = self._peers.held[0]
-            self._own(peer)
+            try:
+                self._own(peer)
+            except (OSError, MemoryError):
+                self._drop(peer)
             if peer.state == _peers.HELD:
                 return
 
@@ -742,12 +777,11 @@ class Host(_platform.ForkAware):
         self._unregister(self._wakened)  # its end would be news for ever
         self._say_last_words()
         for peer in list(self._peers.asking):
-            spared = self._spared
-            if spared is not None and peer.reply is spared:
-                self._forget(peer)
-                spared.go_on_alone(peer.sock)
-            else:
+            if self._told_to_close and peer.reply is not self._spared:
                 self._end_in_order(peer)
+            else:  # its answer will find it, without this thread
+                self._unwatch(peer)
+                self._peers.leave_alone(peer)
         self._end_thread(SHUT)
 
     def _unregister(self, sock: sockets.socket) -> None:
@@ -775,6 +809,7 @@ class Host(_platform.ForkAware):
             self._wakened.close()
         self.state = state
         self._ended.open()
+        self._answer_alone()  # what came before that was open, and found this thread at its end
         if self._lock.acquire(blocking=False):
             if state == SHUT and self._waker is not None:
                 self._waker.close()  # else `close` is under way, and does it
