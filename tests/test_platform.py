@@ -81,7 +81,10 @@ class TestPlatform(SingletonTestCase):
                 self.singleton(port=self.port, name="org.example.editor")
             self.assertEqual(caught.exception.errno, errno.ENOMEM)
             # It is another user's, or is not there: the account's is the right one, for all launches.
-            for error in (PermissionError(errno.EACCES, "not ours"), FileNotFoundError(errno.ENOENT, "none")):
+            for error in (  # noqa: B007 (what `stat` raises)
+                PermissionError(errno.EACCES, "not ours"),
+                FileNotFoundError(errno.ENOENT, "none"),
+            ):
                 import pwd
 
                 account = mock.Mock(pw_dir=os.path.join(folder, "account"))

@@ -331,7 +331,9 @@ class TestModel(unittest.TestCase):
     def test_a_function_that_is_gone_is_told(self):
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder, "model.pml")
-            model.write_text("/* src: _client.Endpoint.claim */ /* src: _client.Endpoint.went */ // src: _gone.f\n")
+            model.write_text(
+                "/* src: _client.Endpoint.claim */ /* src: _client.Endpoint.went */ // src: _gone.f\n"
+            )
             self.assertEqual(handover.missing_functions(model), ["_client.Endpoint.went", "_gone.f"])
             model.write_text("")
             self.assertEqual(handover.missing_functions(model), ["(it names none)"])

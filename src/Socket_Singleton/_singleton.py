@@ -137,7 +137,7 @@ class Socket_Singleton:
     )
 
     # For code that was written for 2.0.0.
-    _observers: dict[Any, Any] = _view("_watch", "registered", "Observer to its args and kwargs.")
+    _observers: dict[Any, Any] = _view("_observing", "registered", "Observer to its args and kwargs.")
     _arguments: list[tuple[str, ...]] = _view(
         "_inbox", "heard", "Launches that found no observer; a live list."
     )
@@ -318,7 +318,7 @@ class Socket_Singleton:
         return self._made_delivery
 
     @property
-    def _watch(self) -> Any:
+    def _observing(self) -> Any:
         return self._delivery.observers
 
     @property
