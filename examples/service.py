@@ -25,31 +25,31 @@ class Parser(argparse.ArgumentParser):
         sys.exit(f"{self.format_usage()}{self.prog}: error: {message}")
 
 
-def set_value(options):
-    values[options.key] = options.value
+def set_value(key, value):
+    values[key] = value
 
 
-def get_value(options):
-    if options.key not in values:
-        sys.exit(f"There is no {options.key}.")  # on the stderr of the launch, status 1
-    return values[options.key]  # on its stdout
+def get_value(key):
+    if key not in values:
+        sys.exit(f"There is no {key}.")  # on the stderr of the launch, status 1
+    return values[key]  # on its stdout
 
 
-def has_value(options):
-    return 0 if options.key in values else 1  # its status
+def has_value(key):
+    return 0 if key in values else 1  # its status
 
 
-def show_help(options):
+def show_help():
     return parser.format_help()
 
 
-def stop(options):
+def stop():
     app.release()
     return "The service has stopped."
 
 
 parser = Parser(add_help=False)  # which would be printed by the service
-commands = parser.add_subparsers(metavar="command", dest="command", required=True)
+commands = parser.add_subparsers(metavar="command", required=True)
 for name, act, *words in (
     ("set", set_value, "key", "value"),
     ("get", get_value, "key"),
@@ -64,8 +64,8 @@ for name, act, *words in (
 
 
 def obey(args):
-    options = parser.parse_args(args)
-    return options.act(options)
+    options = vars(parser.parse_args(args))
+    return options.pop("act")(**options)
 
 
 app = Socket_Singleton(name=NAME, answer=True)  # a second launch ends here, once it is answered

@@ -23,6 +23,7 @@ from Socket_Singleton import (
     _inbox,
     _peers,
     _platform,
+    _proof,
     _run,
     _singleton,
     _watch,
@@ -351,6 +352,20 @@ def somebody_seems_to_want_launches(app) -> None:
 
 
 # -- the launch --
+
+
+@contextlib.contextmanager
+def owned_launches(after):
+    """Have launches that ask call ``after()`` when the host owns them, before they are answered."""
+    judge = _proof.LaunchSide._judge_reply
+
+    def judge_and_tell(side, over):
+        judge(side, over)
+        if side.owned:
+            after()
+
+    with mock.patch.object(_proof.LaunchSide, "_judge_reply", judge_and_tell):
+        yield
 
 
 def claim(port: int, wait: float = 0.0) -> socket.socket | None:
