@@ -25,6 +25,7 @@ from ._settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from typing import Any, Callable
 
     from ._platform import sockets
@@ -58,6 +59,7 @@ class Reply:
         # The connection, after the host has closed; set by the I/O thread while `release`, which
         # the same observer called that will answer, waits for the end of that thread.
         self._sock: sockets.socket | None = None
+        self._answered: threading.Event | None = None
 
     def answer(self, result: object) -> None:
         """Send what an observer returned, or what it `Raised`; or what the future that it returned holds."""
@@ -73,6 +75,15 @@ class Reply:
     def close(self) -> None:
         """Say that no answer will come: the connection ends."""
         self._deliver(None)
+
+    def hold_exit(self, seconds: float) -> None:
+        """Have the end of the interpreter wait for the answer, but not longer than ``seconds``."""
+        if self._answered is None:
+            import atexit
+            import threading
+
+            self._answered = threading.Event()
+            atexit.register(self._answered.wait, seconds)
 
     def go_on_alone(self, sock: sockets.socket) -> None:
         """Answer over ``sock`` from now on, without the host."""
@@ -117,15 +128,17 @@ class Reply:
         sock = self._sock
         if sock is None:
             self._send(frame)
-            return
-        self._sock, self._send = None, _ignore
-        try:
-            if frame is not None:
-                sock.sendall(frame)
-        except OSError:
-            pass  # it has gone
-        finally:
-            sock.close()
+        else:
+            self._sock, self._send = None, _ignore
+            try:
+                if frame is not None:
+                    sock.sendall(frame)
+            except OSError:
+                pass  # it has gone
+            finally:
+                sock.close()
+        if self._answered is not None:
+            self._answered.set()
 
 
 def encode_answer(text: str) -> bytes:
