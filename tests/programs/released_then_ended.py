@@ -12,11 +12,13 @@ import inside
 from Socket_Singleton import Socket_Singleton
 
 app = Socket_Singleton(name=sys.argv[1])
+released = threading.Event()
 
 
 def observe(args):
     with inside.limits(EXIT_TIME=30):
         app.release()
+    released.set()
     threading.main_thread().join()
     time.sleep(0.2)  # work: longer than an interpreter takes to end that waits for nobody
     return "released"
@@ -25,3 +27,4 @@ def observe(args):
 app.trace(observe)
 print("host", flush=True)
 app.join()
+released.wait()
