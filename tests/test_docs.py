@@ -11,7 +11,6 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
@@ -31,9 +30,7 @@ class TestReadme(SingletonTestCase):
     def setUp(self):
         super().setUp()
         self.text = README.read_text(encoding="utf-8")
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        self.folder = self.make_folder()
 
     def programs(self):
         """Return its Python blocks, each saved as a program, with a free port for its own."""

@@ -10,7 +10,6 @@ import shutil
 import site
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 from pathlib import Path
@@ -44,12 +43,19 @@ LATE = {
 NEED_MORE = {"cluster.py", "qt_app.py", "tkinter_app.py"}
 
 
+def has_cryptx() -> bool:
+    if not shutil.which("perl"):
+        return False
+    found = subprocess.run(["perl", "-MCryptX", "-e", "1"], stderr=subprocess.DEVNULL, check=False)
+    return found.returncode == 0
+
+
 @unittest.skipUnless(EXAMPLES.is_dir(), "no examples here")
 class TestExamples(SingletonTestCase):
     def setUp(self):
         super().setUp()
         self.name = f"org.example.test {self.port}"  # two runs of these tests may be here at once
-        home = str(self.folder())  # for a key of its own
+        home = str(self.make_folder())  # for a key of its own
         own = {"HOME": home, "LOCALAPPDATA": home, "PYTHONUSERBASE": site.getuserbase()}
         own.update(EXAMPLE_NAME=self.name, EXAMPLE_PORT=str(self.port), EXAMPLE_SECRET="a secret")
         self.enter(mock.patch.dict(os.environ, own))
@@ -67,11 +73,6 @@ class TestExamples(SingletonTestCase):
 
     def send(self, *words):
         Socket_Singleton.send(words, name=self.name, timeout=PATIENCE)
-
-    def folder(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        return Path(os.path.realpath(folder.name))
 
     def ends_quietly(self, program):
         self.finish(program)
@@ -131,7 +132,7 @@ class TestExamples(SingletonTestCase):
         self.assertEqual(first.lines, [ready, *works])
 
     def test_open_files(self):
-        here, there = self.folder(), self.folder()
+        here, there = self.make_folder(), self.make_folder()
         first = self.example("open_files.py", "a.txt", ready="Running. Press Enter to end.", cwd=here)
         self.ends_quietly(self.example("open_files.py", "a.txt", os.path.join("..", "b c.txt"), cwd=there))
         first.expect(f"opening {there.parent / 'b c.txt'}")
@@ -143,7 +144,7 @@ class TestExamples(SingletonTestCase):
         )
 
     def test_wait_until_closed(self):
-        example, here, there = "wait_until_closed.py", self.folder(), self.folder()
+        example, here, there = "wait_until_closed.py", self.make_folder(), self.make_folder()
         ready = "Running. A name closes that document, Enter alone ends all."
         first = self.example("wait_until_closed.py", "a.txt", ready=ready, cwd=here)
         both = self.asking(example, "b.txt", "c d.txt", cwd=there)
@@ -372,6 +373,32 @@ class TestExamples(SingletonTestCase):
             "  the first launch ends with status 0 and prints nothing",
         ):
             self.assertIn(line, program.lines)
+
+    @unittest.skipUnless(has_cryptx(), "there is no Perl with CryptX")
+    def test_client(self):
+        """A launch in Perl asks a host in Python, and is asked for the same proof."""
+        name, home = f"org.example.test {self.port}", self.make_folder()
+        perl, env = ["perl", EXAMPLES / "client.pl"], {"HOME": str(home)}
+        self.assertIn("does not run", self.finish(self.start_program([*perl, name], env=env), 1).err)
+        host = self.start(PROGRAMS / "answering.py", name, ready="host", env=env)
+        for words, status, out, err in (
+            (("text", "two words \u00e9\udcff"), 0, "two words \u00e9\\udcff", ""),
+            (("number", "7"), 7, "", ""),
+            (("exit-text", "not now"), 1, "", "not now"),
+            ((), 0, "", ""),
+            (("", "x" * 100_000), 0, "", ""),
+        ):
+            with self.subTest(words=words):
+                client = self.finish(self.start_program([*perl, name, *words], env=env), status)
+                self.assertEqual((client.out, client.err), (out, err))
+        host.expect(f"got {('', 'x' * 100_000)}")
+        other = self.start_program([*perl, f"{name} 2"], env=env)
+        self.assertIn("does not run", self.finish(other, 1).err)
+        host.kill()
+        self.start(PROGRAMS / "answering.py", name, ready="host", env={**env, "KEY": "a long one"})
+        self.assertIn("another key", self.finish(self.start_program([*perl, name], env=env), 1).err)
+        client = self.start_program([*perl, name, "number", "5"], env={**env, "SECRET": "a long one"})
+        self.finish(client, 5)
 
     def test_quickstart_says_that_its_port_is_taken(self):
         self.singleton()

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -200,7 +199,7 @@ class TestToolkits(PageTestCase):
         """Without focus_force the window comes to the front, and what is typed goes elsewhere."""
         self.need("tkinter", "_tkinter")
         own = {"EXAMPLE_PORT": str(self.port), "EXAMPLE_NAME": f"org.example.test {self.port}"}
-        home = str(self.enter(tempfile.TemporaryDirectory()))  # for a key of its own
+        home = str(self.make_folder())  # for a key of its own
         env = {**self.display(), **own, "HOME": home}
         for path in (self.program("Tk"), ROOT / "examples" / "tkinter_app.py"):
             with self.subTest(path.name):
