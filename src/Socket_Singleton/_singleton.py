@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 # Seconds that the interpreter's exit waits for observers to take what the host
-# owns: nothing to a person, plenty for an observer that only queues.
+# owns, and for the answer of one that has released: nothing to a person, plenty for
+# an observer that only queues, or returns.
 EXIT_TIME = 0.2
 
 _OTHER_INSTANCE = (
@@ -433,7 +434,11 @@ class Socket_Singleton:
         if host is not None and delivery is not None:
             import atexit
 
-            host.close(delivery.current_reply())
+            reply = delivery.current_reply()
+            if reply is not None:
+                # The release may be what the program waits for, to end: before that is in sight.
+                reply.hold_exit(EXIT_TIME)
+            host.close(reply)
             atexit.unregister(self._end_with_interpreter)
         if delivery is not None:
             delivery.stop()
