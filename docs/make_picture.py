@@ -21,7 +21,7 @@ from rich.text import Text
 HERE = Path(__file__).resolve().parent
 QUICKSTART = HERE.parent / "examples" / "quickstart.py"
 PROMPT = "$ "
-WIDTH = 118  # characters of both shells side by side
+FRAME = 4  # characters beside a line of a shell
 NUMBERS = ("first", "second")  # as the quickstart calls its launches
 
 
@@ -48,16 +48,15 @@ def run_quickstart() -> list[list[str]]:
 
 def draw(shells: list[list[str]]) -> str:
     """Return the picture as SVG, which loads nothing from elsewhere."""
-    console = Console(record=True, width=WIDTH, file=io.StringIO())
-    grid = Table.grid(expand=True)
-    for _ in shells:
-        grid.add_column(ratio=1)
+    titles = ("the first launch runs", "a second one hands its arguments over, and ends")
+    widths = [max(len(title) + 2, *map(len, lines)) + FRAME for title, lines in zip(titles, shells)]
+    console = Console(record=True, width=sum(widths), file=io.StringIO())
     height = 2 + max(map(len, shells))
-    titles = ("the first launch runs", "a second one hands over its arguments, and ends")
+    grid = Table.grid()
     grid.add_row(
         *(
-            Panel(Text("\n".join(lines)), title=title, title_align="left", height=height)
-            for lines, title in zip(shells, titles)
+            Panel(Text("\n".join(lines)), title=title, title_align="left", width=width, height=height)
+            for title, lines, width in zip(titles, shells, widths)
         )
     )
     console.print(grid)
