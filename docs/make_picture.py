@@ -28,7 +28,7 @@ NUMBERS = ("first", "second")  # as the quickstart calls its launches
 def run_quickstart() -> list[list[str]]:
     """Return the lines of each shell, as the quickstart reports them."""
     command = [sys.executable, str(QUICKSTART)]
-    report = subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
+    report = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     shells: list[list[str]] = []
     for line in report.splitlines():
         if line.startswith(PROMPT):
