@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
@@ -56,11 +55,9 @@ class TestPages(SingletonTestCase):
 
     def setUp(self):
         super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        self.folder = self.make_folder()
         # The key that goes with a name is not the one of who runs the tests.
-        self.home = {"HOME": folder.name, "LOCALAPPDATA": folder.name}
+        self.home = {"HOME": str(self.folder), "LOCALAPPDATA": str(self.folder)}
 
     def programs(self, page):
         """Return the Python blocks of a page, each saved as a program with ports and names of its own."""

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 from pathlib import Path
@@ -37,6 +36,13 @@ LATE = {
 NEED_MORE = {"cluster.py", "qt_app.py", "tkinter_app.py"}
 
 
+def has_cryptx() -> bool:
+    if not shutil.which("perl"):
+        return False
+    found = subprocess.run(["perl", "-MCryptX", "-e", "1"], stderr=subprocess.DEVNULL, check=False)
+    return found.returncode == 0
+
+
 @unittest.skipUnless(EXAMPLES.is_dir(), "no examples here")
 class TestExamples(SingletonTestCase):
     def example(self, name, *args, ready=None, env=None, **options):
@@ -47,11 +53,6 @@ class TestExamples(SingletonTestCase):
         """Start an example so that it tells of each call of its observer; see in_loop.py."""
         env = {"EXAMPLE_PORT": str(self.port), **(env or {})}
         return self.start(PROGRAMS / "in_loop.py", EXAMPLES / name, *args, ready="traced", env=env)
-
-    def folder(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        return Path(os.path.realpath(folder.name))
 
     def ends_quietly(self, program):
         self.finish(program)
@@ -111,7 +112,7 @@ class TestExamples(SingletonTestCase):
         self.assertEqual(first.lines, [ready, *works])
 
     def test_open_files(self):
-        here, there = self.folder(), self.folder()
+        here, there = self.make_folder(), self.make_folder()
         first = self.example("open_files.py", "a.txt", ready="Running. Press Enter to end.", cwd=here)
         self.ends_quietly(self.example("open_files.py", "a.txt", os.path.join("..", "b c.txt"), cwd=there))
         first.expect(f"opening {there.parent / 'b c.txt'}")
@@ -298,6 +299,32 @@ class TestExamples(SingletonTestCase):
             "  the first launch ends with status 0 and prints nothing",
         ):
             self.assertIn(line, program.lines)
+
+    @unittest.skipUnless(has_cryptx(), "there is no Perl with CryptX")
+    def test_client(self):
+        """A launch in Perl asks a host in Python, and is asked for the same proof."""
+        name, home = f"org.example.test {self.port}", self.make_folder()
+        perl, env = ["perl", EXAMPLES / "client.pl"], {"HOME": str(home)}
+        self.assertIn("does not run", self.finish(self.start_program([*perl, name], env=env), 1).err)
+        host = self.start(PROGRAMS / "answering.py", name, ready="host", env=env)
+        for words, status, out, err in (
+            (("text", "two words \u00e9\udcff"), 0, "two words \u00e9\\udcff", ""),
+            (("number", "7"), 7, "", ""),
+            (("exit-text", "not now"), 1, "", "not now"),
+            ((), 0, "", ""),
+            (("", "x" * 100_000), 0, "", ""),
+        ):
+            with self.subTest(words=words):
+                client = self.finish(self.start_program([*perl, name, *words], env=env), status)
+                self.assertEqual((client.out, client.err), (out, err))
+        host.expect(f"got {('', 'x' * 100_000)}")
+        other = self.start_program([*perl, f"{name} 2"], env=env)
+        self.assertIn("does not run", self.finish(other, 1).err)
+        host.kill()
+        self.start(PROGRAMS / "answering.py", name, ready="host", env={**env, "KEY": "a long one"})
+        self.assertIn("another key", self.finish(self.start_program([*perl, name], env=env), 1).err)
+        client = self.start_program([*perl, name, "number", "5"], env={**env, "SECRET": "a long one"})
+        self.finish(client, 5)
 
     def test_quickstart_says_that_its_port_is_taken(self):
         self.singleton()

@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from verification import mutations
+from verification import handover, mutations
 from verification.soak.judge import LAUNCH_TIME, STOP_EXCUSES, Judge
 from verification.soak.record import Child, Record, Span
 from verification.soak.schedule import Event, Role, Setting, digest, schedule
@@ -320,3 +320,20 @@ class TestMutations(unittest.TestCase):
         change = mutations.Change("_host.py", "this text is nowhere in it", "")
         with tempfile.TemporaryDirectory() as folder, self.assertRaises(mutations.Stale):
             mutations.mutate(Path(folder), [change])
+
+
+class TestModel(unittest.TestCase):
+    def test_each_step_stands_for_a_function_that_there_is(self):
+        if not (ROOT / mutations.PACKAGE).is_dir():
+            self.skipTest("there is no source tree beside these tests")
+        self.assertEqual(handover.missing_functions(), [])
+
+    def test_a_function_that_is_gone_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder, "model.pml")
+            model.write_text(
+                "/* src: _client.Endpoint.claim */ /* src: _client.Endpoint.went */ // src: _gone.f\n"
+            )
+            self.assertEqual(handover.missing_functions(model), ["_client.Endpoint.went", "_gone.f"])
+            model.write_text("")
+            self.assertEqual(handover.missing_functions(model), ["(it names none)"])

@@ -1,29 +1,41 @@
 /*
- * The hand-over of launches without a name, as a model for SPIN; `handover.py` runs it.
+ * The hand-over of launches as a model for SPIN; `handover.py` runs it. With NAMED it is that of launches with a
+ * name: hello, proofs, then the packet; and each launch may ask, and wait for what an observer answers.
  *
- * Three launches, each of which may come to be the host; before them, perhaps, a
- * host of 2.0.0; one stranger that connects and never sends a whole packet. Any
- * host may release, and whoever it is may be killed, between any two steps
- * (`KILLS` in all). A launch may find its time over wherever it waits.
+ * `LAUNCHES` launches, each of which may come to be the host; before them, perhaps, somebody else on the port: a
+ * host of 2.0.0, which with NAMED is a stranger like any other program. A host may release, and whoever it is may be
+ * killed, between any two steps (`KILLS` in all). A launch may find its time over wherever it waits. With two
+ * launches (`WHIMS`) a host may also reach its threshold, refuse a launch, drop who is in its way, and find no memory
+ * for an answer; and one peer connects that never sends a whole packet, be it half a hello or a false proof.
  *
  * What must hold:
- *   - there are never two hosts                             (assertion in `claim`)
+ *   - there are never two hosts                             (assertion in `become_host`)
  *   - no launch is delivered twice, a stranger never        (assertion in `deliver`)
  *   - each launch is the host; or its arguments are with a host when it is told
  *     so, and stay there unless that host is killed; or it is told that they are
- *     not known to be; or it was killed                     (`answered`, `Judge`)
+ *     not known to be; or is refused, and not delivered; or was killed
+ *                                                           (`answered`, `Judge`)
+ *   - our hosts do not end in order what they have not answered
  *   - nothing waits for ever                                (SPIN: no invalid end state)
  *
  * "src:" names the function that a step stands for. A step is what the system does
  * at once: what it says holds however the steps of all processes follow each other.
  */
 
+#ifndef LAUNCHES
 #define LAUNCHES 3
-#define OLD      LAUNCHES      /* the host of 2.0.0; as a connection: the stranger's */
+#endif
+#define OLD      LAUNCHES      /* who had the port before; as a connection: the stranger's */
 #define STRANGER LAUNCHES
 #define NOBODY   255
 #ifndef KILLS
-#define KILLS    2
+#define KILLS    1
+#endif
+/* What a host may do at any time beside its duty, and a stranger: too much for more than two launches. */
+#if LAUNCHES == 2
+#define WHIMS    true
+#else
+#define WHIMS    false
 #endif
 
 #ifdef ASK_AGAIN_AFTER_SILENCE
@@ -35,7 +47,15 @@
 #define LAST        (CONNECTIONS - 1)      /* the stranger's */
 #define SENDER(c)   (c / TRIES)            /* for the last it is STRANGER in either case */
 
-mtype = { running, host, owned, quiet, told, killed };
+#if LAUNCHES == 2
+#define HOSTS        (holds[0] + holds[1] + holds[OLD])
+#define ALL_FINISHED (finished[0] && finished[1] && finished[OLD])
+#else
+#define HOSTS        (holds[0] + holds[1] + holds[2] + holds[OLD])
+#define ALL_FINISHED (finished[0] && finished[1] && finished[2] && finished[OLD])
+#endif
+
+mtype = { running, host, owned, quiet, refused, told, lost, killed };
 
 byte port = NOBODY;            /* who listens there */
 mtype is[LAUNCHES + 1] = running;
@@ -49,7 +69,7 @@ byte asked[LAUNCHES] = NOBODY; /* who was at the other end when it was answered 
 typedef Connection {
     byte to = NOBODY;          /* whose it is on the other side */
     /* What has come from the launch. */
-    bool packet;
+    bool packet;               /* with NAMED: and the proof before it */
     bool sender_end;
     bool sender_reset;
     /* What the host has done. */
@@ -58,8 +78,15 @@ typedef Connection {
     bool answer;               /* is in its buffer */
     /* What has come from the host. */
     bool ack;
+    bool nak;
     bool host_end;
     bool host_reset;
+#ifdef NAMED
+    bool hello;                /* of the launch */
+    bool asks;                 /* is part of what it proves */
+    bool greeted;              /* by a host that has proved itself */
+    bool frame;                /* what an observer answered */
+#endif
 };
 Connection connection[CONNECTIONS];
 
@@ -77,7 +104,9 @@ inline end_of(who) {
             if
             :: connection[d].to == who && !connection[d].host_end && !connection[d].host_reset ->
                 if
-                :: connection[d].orderly -> connection[d].ack = connection[d].answer; connection[d].host_end = true
+                :: connection[d].orderly ->
+                    connection[d].ack = (connection[d].ack || connection[d].answer);
+                    connection[d].host_end = true
                 :: else -> connection[d].host_reset = true
                 fi
             :: else
@@ -91,44 +120,122 @@ inline end_of(who) {
     }
 }
 
-/* ---- a launch ---- */
-
 /* It is closed on both sides. */
 inline forget(c) {
     d_step {
         connection[c].to = NOBODY;
         connection[c].packet = false;     connection[c].sender_end = false; connection[c].sender_reset = false;
         connection[c].queued = false;     connection[c].orderly = false;    connection[c].answer = false;
-        connection[c].ack = false;        connection[c].host_end = false;   connection[c].host_reset = false
+        connection[c].ack = false;        connection[c].nak = false;
+#ifdef NAMED
+        connection[c].hello = false;      connection[c].asks = false;
+        connection[c].greeted = false;    connection[c].frame = false;
+#endif
+        connection[c].host_end = false;   connection[c].host_reset = false
     }
 }
 
+/* ---- a host ---- */
+
 /* Open on both sides; on the host's, whose connection it is. */
 #define OPEN(c)    (connection[c].to == me && !connection[c].host_end && !connection[c].host_reset)
-#define DROPPED(c) (OPEN(c) && (connection[c].sender_reset || SENDER(c) == STRANGER))
-#define WHOLE(c)   (OPEN(c) && connection[c].packet && connection[c].sender_end && !connection[c].sender_reset)
+#define UNOWNED(c) (OPEN(c) && !connection[c].queued)
+#ifdef NAMED
+/* A reset that it has not seen yet is found where it answers. */
+#define WHOLE(c)   (UNOWNED(c) && connection[c].packet)
+#define ASKS(c)    connection[c].asks
+#else
+#define WHOLE(c)   (UNOWNED(c) && connection[c].packet && connection[c].sender_end && !connection[c].sender_reset)
+#define ASKS(c)    false
+#endif
 
-/* src: _host._answer. Three calls; the byte goes with the end. Before the second it is a reset, whatever happens. */
+/* src: _host.Host._free_port */
+inline free_port() {
+    d_step {
+        holds[me] = false;
+        if
+        :: port == me -> port = NOBODY
+        :: else
+        fi
+    }
+}
+
+/* src: _inbox.Inbox.withdraw; then src: _host.Host._drop */
+inline take_back(c) {
+    d_step { connection[c].queued = false; connection[c].host_reset = true }
+}
+
+/* src: _host.Host._acknowledge. Until the end is no reset any more, nothing of it is handed out. */
 inline confirm(c) {
-    atomic { connection[c].answer = true; connection[c].orderly = true };
-    atomic { connection[c].ack = true; connection[c].host_end = true }
+    if
+#ifdef NAMED
+    :: atomic { connection[c].sender_reset -> take_back(c); goto turn }
+    :: atomic { ASKS(c) && !connection[c].sender_reset -> connection[c].ack = true }; /* its end comes later */
+        connection[c].orderly = true   /* src: _host.Host._end_stream */
+    :: atomic { !ASKS(c) && !connection[c].sender_reset -> connection[c].answer = true; connection[c].orderly = true };
+        atomic { connection[c].ack = true; connection[c].host_end = true }
+#else
+    /* Three calls; the byte goes with the end. Before the second it is a reset, whatever happens. */
+    :: atomic { connection[c].answer = true; connection[c].orderly = true };
+        atomic { connection[c].ack = true; connection[c].host_end = true }     /* src: _host.Host._end_stream */
+#endif
+    :: atomic { WHIMS -> take_back(c); goto turn }     /* no memory for the byte */
+    fi
+}
+
+inline enqueue(c) {
+    connection[c].queued = true;               /* src: _inbox.Inbox.put */
+    if
+    :: true
+    :: WHIMS -> free_port()                    /* src: _host.Host._count_client: the threshold is reached */
+    fi
 }
 
 /* src: _host.Host._own */
 inline own(c) {
 #ifdef ACK_BEFORE_QUEUE
     confirm(c);
-#endif
-    connection[c].queued = true;               /* src: _delivery.Delivery.put */
-#ifdef HAND_OUT_BEFORE_ANSWER
+    enqueue(c);
+    atomic { deliver(c); goto turn }
+#elif defined(HAND_OUT_BEFORE_ANSWER)
+    enqueue(c);
     atomic { deliver(c) };
     confirm(c);
-#elif defined(ACK_BEFORE_QUEUE)
-    atomic { deliver(c); i = 0 };
+    goto turn
 #else
+    enqueue(c);
     confirm(c);
-    atomic { deliver(c); i = 0 };              /* src: _delivery.Delivery.hand_out */
+    atomic { deliver(c); goto turn }           /* src: _inbox.Inbox.tell */
 #endif
+}
+
+/* src: _host.Host._refuse: enough clients, another secret. */
+inline refuse(c) {
+    connection[c].nak = true;
+    connection[c].host_end = true
+}
+
+#define DROP(c)  :: atomic { holds[me] && UNOWNED(c) && (WHIMS || connection[c].sender_reset) -> connection[c].host_reset = true }
+#define SERVE(c) :: atomic { holds[me] && WHOLE(c) -> i = c }; own(i)
+#define REFUSE(c) :: atomic { WHIMS && holds[me] && WHOLE(c) -> refuse(c) }
+#ifdef NAMED
+/* src: _proof.HostSide._greet */
+#define GREET(c) :: atomic { holds[me] && UNOWNED(c) && connection[c].hello && !connection[c].greeted -> connection[c].greeted = true }
+/* src: _host.Host._push */
+#define ANSWER(c) :: atomic { holds[me] && OPEN(c) && connection[c].queued && ASKS(c) -> connection[c].frame = true; connection[c].host_end = true }
+#define ALL_OF(c) DROP(c) GREET(c) SERVE(c) REFUSE(c) ANSWER(c)
+#else
+#define ALL_OF(c) DROP(c) SERVE(c) REFUSE(c)
+#endif
+
+/* ---- a launch ---- */
+
+/* src: _client.Endpoint.claim. Two can bind with SO_REUSEADDR; it is listen that decides. */
+inline become_host() {
+    port = me;
+    holds[me] = true;
+    is[me] = host;
+    assert(HOSTS == 1)
 }
 
 inline answered(c) {
@@ -147,15 +254,10 @@ proctype Launch(byte me) {
     atomic { begun == me -> begun++ };
     {
         skip;
-claim:  /* src: _client.Endpoint.claim. Two can bind with SO_REUSEADDR; it is listen that decides. */
-        atomic {
+claim:  atomic {
+            i = 0;
             if
-            :: port == NOBODY ->
-                port = me;
-                holds[me] = true;
-                is[me] = host;
-                assert(holds[0] + holds[1] + holds[2] + holds[OLD] == 1);
-                goto serve
+            :: port == NOBODY -> become_host(); goto turn
             :: else
             fi
         };
@@ -167,35 +269,76 @@ claim:  /* src: _client.Endpoint.claim. Two can bind with SO_REUSEADDR; it is li
         fi;
         /* src: _client.Endpoint.ask */
         atomic {
+            again = true;
             if
-            :: port == NOBODY -> again = true; goto claim  /* refused */
-            :: else -> forget(c); connection[c].to = port; again = true
+            :: port == NOBODY -> goto claim    /* refused */
+            :: else -> forget(c); connection[c].to = port
             fi
         };
-        /* Each of these fails if the host has reset; killed in between, it is a reset to the host. */
-        atomic {
+        /* What it says fails if the host has reset; killed in between, it is a reset to the host. */
+#ifdef NAMED
+        atomic {               /* src: _proof.LaunchSide.open */
             if
-            :: connection[c].host_reset -> forget(c); goto claim
+            :: connection[c].host_reset -> goto claim
+            :: else -> connection[c].hello = true
+            fi
+        };
+        if                     /* src: _proof.LaunchSide._judge_hello */
+        :: atomic { connection[c].host_reset -> goto claim }
+        :: atomic { connection[c].host_end -> assert(connection[c].to == OLD); is[me] = told; goto over }
+        :: atomic {            /* src: _proof.LaunchSide._judge_proof */
+            connection[c].greeted && !connection[c].host_reset ->
+            connection[c].packet = true;
+            if
+            :: true
+            :: connection[c].asks = true
+            fi
+           }
+        :: atomic { true -> is[me] = told; connection[c].sender_reset = true; goto over }
+        fi;
+        if                     /* src: _proof.LaunchSide._judge_reply */
+        :: atomic { connection[c].ack && !ASKS(c) -> answered(c); forget(c); goto over }
+        :: atomic { connection[c].nak -> is[me] = refused; goto over }
+        /* With a reset the bytes before it may be gone. */
+        :: atomic { connection[c].host_reset && (!connection[c].ack || ASKS(c)) -> goto claim }
+        :: atomic { connection[c].host_end && !connection[c].ack && !connection[c].nak -> assert(false) }
+        /* src: _proof.LaunchSide._read_answer */
+        :: atomic { connection[c].frame -> answered(c); goto over }
+        :: atomic {
+            connection[c].ack && ASKS(c) && !connection[c].frame && (connection[c].host_end || connection[c].host_reset) ->
+            answered(c);
+            is[me] = lost;
+            goto over
+           }
+#else
+        atomic {               /* src: _wire.Parcel.open */
+            if
+            :: connection[c].host_reset -> goto claim
             :: else -> connection[c].packet = true
             fi
         };
-        atomic {
+        atomic {               /* src: _client._say */
             if
-            :: connection[c].host_reset -> forget(c); goto claim
+            :: connection[c].host_reset -> goto claim
             :: else -> connection[c].sender_end = true
             fi
         };
-        if
+        if                     /* src: _wire.Parcel.feed */
         :: atomic { connection[c].ack -> answered(c); forget(c); goto over }
-        :: atomic { connection[c].host_reset && !connection[c].ack -> forget(c); goto claim }
+        :: atomic { connection[c].nak -> is[me] = refused; goto over }
+        :: atomic { connection[c].host_reset && !connection[c].ack -> goto claim }
         :: atomic {
-            connection[c].host_end && !connection[c].ack ->
+            connection[c].host_end && !connection[c].ack && !connection[c].nak ->
+            assert(connection[c].to == OLD);
             once = true;
-            asked[me] = connection[c].to;
-            forget(c);
+            asked[me] = OLD;
             goto claim
            }
+#endif
         :: true ->             /* silence */
+#ifdef NAMED
+            connection[c].sender_reset = true;
+#endif
 #ifdef ASK_AGAIN_AFTER_SILENCE
             if
             :: c % TRIES == 0 -> c++; goto claim
@@ -205,34 +348,38 @@ claim:  /* src: _client.Endpoint.claim. Two can bind with SO_REUSEADDR; it is li
             is[me] = told; goto over
         fi;
 
-        /* ---- a host ---- */
-serve:
-        do
-        :: break               /* src: _singleton.Socket_Singleton.release, or any other end of the service */
-        :: atomic { DROPPED(LAST) -> connection[LAST].host_reset = true }    /* src: _host.Host._drop */
-        :: atomic { DROPPED(0) -> connection[0].host_reset = true }
-        :: atomic { DROPPED(1) -> connection[1].host_reset = true }
-        :: atomic { DROPPED(2) -> connection[2].host_reset = true }
-        :: atomic { WHOLE(0) -> i = 0 }; own(i)
-        :: atomic { WHOLE(1) -> i = 1 }; own(i)
-        :: atomic { WHOLE(2) -> i = 2 }; own(i)
-#if TRIES == 2
-        :: atomic { WHOLE(3) -> i = 3 }; own(i)
-        :: atomic { WHOLE(4) -> i = 4 }; own(i)
-        :: atomic { WHOLE(5) -> i = 5 }; own(i)
+        /* ---- as a host ---- */
+turn:   atomic { i = 0 };
+        if
+        :: atomic { holds[me] -> free_port() }  /* src: _singleton.Socket_Singleton.release, or any other end */
+        :: !holds[me] -> goto shut
+        :: atomic { holds[me] && UNOWNED(LAST) -> connection[LAST].host_reset = true }
+        ALL_OF(0)
+        ALL_OF(1)
+#if LAST > 2
+        ALL_OF(2)
 #endif
-        od;
-        atomic { holds[me] = false; port = NOBODY };         /* src: _host.Host._free_port */
+#if LAST > 3
+        ALL_OF(3)
+#endif
+#if LAST > 4
+        ALL_OF(4)
+        ALL_OF(5)
+#endif
+        fi;
+        goto turn;
+shut:   skip;
         d_step {               /* src: _host.Host._shut */
             for (i : 0 .. LAST) {
                 if
-                :: OPEN(i) ->
-#ifdef ORDERLY_END
-                    connection[i].host_end = true
-#else
-                    connection[i].host_reset = true
+#ifndef ORDERLY_END
+                :: UNOWNED(i) -> connection[i].host_reset = true
 #endif
-                :: else
+                :: else ->
+                    if
+                    :: OPEN(i) -> connection[i].host_end = true
+                    :: else
+                    fi
                 fi
             };
             i = 0
@@ -242,10 +389,16 @@ over:   finished[me] = true
     finished[me] = true
 }
 
-/* ---- a host of 2.0.0: it reads what has come, delivers it, ends the connection, and says nothing ---- */
+/* ---- who had the port before ---- */
 
 #define me OLD
-#define TAKEN(c) (OPEN(c) && connection[c].packet)
+
+#ifdef NAMED
+/* Whoever it is, it cannot prove that it is this application. */
+#define TAKE(c) :: atomic { OPEN(c) && connection[c].hello -> connection[c].host_end = true }
+#else
+/* 2.0.0 reads what has come, delivers it, ends the connection, and says nothing. */
+#define TAKE(c) :: atomic { OPEN(c) && connection[c].packet -> take(c); i = c }; last_of(i)
 
 /* Nothing is left unread, so the end is no reset, also if it is killed. */
 inline take(c) {
@@ -257,15 +410,18 @@ inline last_of(c) {
     atomic { deliver(c) };
     atomic { connection[c].host_end = true; i = 0 }
 }
+#endif
 
 proctype Old() {
     byte i;
     {
         do
         :: break
-        :: atomic { TAKEN(0) -> take(0); i = 0 }; last_of(i)
-        :: atomic { TAKEN(1) -> take(1); i = 1 }; last_of(i)
-        :: atomic { TAKEN(2) -> take(2); i = 2 }; last_of(i)
+        TAKE(0)
+        TAKE(1)
+#if LAST > 2
+        TAKE(2)
+#endif
         od;
         holds[OLD] = false;
         end_of(OLD)
@@ -313,7 +469,9 @@ proctype Killer() {
         if
         :: kill(0)
         :: kill(1)
+#if LAUNCHES == 3
         :: kill(2)
+#endif
         :: kill(OLD)
         :: true
         fi
@@ -323,12 +481,14 @@ proctype Killer() {
 /* When all have ended. */
 proctype Judge() {
     byte who;
-    finished[0] && finished[1] && finished[2] && finished[OLD];
+    ALL_FINISHED;
     for (who : 0 .. LAUNCHES - 1) {
         assert(is[who] != running);
         assert(is[who] != owned || delivered[who] == 1 || was_killed[asked[who]]);
+        assert(is[who] != lost || delivered[who] == 1 || was_killed[asked[who]]);
+        assert(is[who] != refused || delivered[who] == 0);
         /* An end without an answer is what 2.0.0 says to a launch that it has taken. */
-        assert(is[who] != quiet || delivered[who] == 1 || was_killed[asked[who]]);
+        assert(is[who] != quiet || delivered[who] == 1 || was_killed[OLD]);
         /* A host has nothing to hand over; but 2.0.0 may take a launch, release, and leave it the port. */
         assert(is[who] != host || delivered[who] == 0 || asked[who] == OLD)
     }
@@ -342,8 +502,12 @@ init {
         fi;
         run Launch(0);
         run Launch(1);
+#if LAUNCHES == 3
         run Launch(2);
+#endif
+#if LAUNCHES == 2
         run Stranger();
+#endif
         run Killer();
         run Judge()
     }

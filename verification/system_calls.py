@@ -6,7 +6,8 @@
     python verification/system_calls.py --name                        # the same for singletons with a name
 
 Linux, with strace. Which calls there are is seen in a run without faults: all of
-the host's and all of the launch's, from the first ``socket`` on. A case is one of
+the host's and all of the launch's, from the first ``socket`` on, or with a name from the
+first look for its key. A case is one of
 them, and either SIGKILL or an errno: those in `ERRNOS`. Each case is a story of
 four processes: a host, two launches, the end of the host, and one more launch
 (`Story`); the fault befalls the host or the first launch. In each (`judge`):
@@ -130,7 +131,9 @@ ERRNOS = (
     Row("read|pread64", "EINTR EIO", "a signal, a bad disk"),
     Row("write", "EINTR EIO ENOSPC", "a signal, a bad disk, a full one"),
     Row("fsync|fdatasync", "EIO ENOSPC", "a bad disk, a full one"),
-    Row("(new)?f?statx?(at)?|access|faccessat2?", "EACCES ENOMEM", "not ours, no memory", line='"'),
+    Row("(new)?f?statx?(at)?|access|faccessat2?", "ENOMEM", "no memory", line='"'),
+    # A home that one may not look at is somebody else's, and then the key is in the account's.
+    Row("(new)?f?statx?(at)?|access|faccessat2?", "EACCES", "not ours", line=r"/\.local"),
     Row(
         "mkdir(at)?|f?chmod(at)?|readlink(at)?|getdents64|link(at)?|rename(at2?)?|unlink(at)?",
         "EACCES ENOSPC",
@@ -496,8 +499,8 @@ def last(text: str) -> str:
 # -- which cases there are --
 
 
-def read_calls(log: str, role: str) -> list[Call]:
-    """Return the calls from the first socket on, as strace has printed them."""
+def read_calls(log: str, role: str, home: str) -> list[Call]:
+    """Return the calls as strace has printed them, from the first socket or the first look at ``home`` on."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     calls: list[Call] = []
     main = ""
@@ -510,9 +513,9 @@ def read_calls(log: str, role: str) -> list[Call]:
         thread, number, name, rest = match.groups()
         main = main or thread
         counts[thread, name] += 1
-        begun = begun or name == "socket"
+        begun = begun or name == "socket" or f'"{home}' in rest
         # What it says, and its leave.
-        ours = name in ("read", "write") and re.match(r"[012]\b", rest)
+        ours = name in ("readv", "write") and re.match(r"[012]\b", rest)
         if begun and not ours:
             kind = "main" if thread == main else "thread"
             descriptor = re.match(r"\d*", rest).group()
@@ -583,7 +586,7 @@ class Tool:
         for role in ("host", "launch"):
             story = self._tell(role)
             self._stop_if_broken(story)
-            found[role] = read_calls(story.log.read_text(errors="replace"), role)
+            found[role] = read_calls(story.log.read_text(errors="replace"), role, str(story.log.parent))
         return found
 
     def run(self, case: Case, calls: list[Call]) -> Story:

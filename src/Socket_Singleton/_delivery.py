@@ -120,8 +120,9 @@ class Delivery:
     def _start(self) -> None:
         if self._stopped or (_platform.THREADS_START_LATE and not self._has_work()):
             return
+        thread = threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True)
         try:
-            threading.Thread(target=self._run, name="Socket_Singleton observers", daemon=True).start()
+            _platform.start_thread(thread)
         except RuntimeError:
             pass  # the system has no thread to give; the next launch tries again
 
@@ -194,11 +195,21 @@ class Delivery:
         chosen = self.observers.choose() if hear is None else None
         if hear is None and chosen is None:
             self.inbox.put_back(launch)
+            self.wake()  # somebody may have come meanwhile
             return
         if not self.inbox.begin(launch):
             return  # it was dropped, or comes too late
-        arguments, reply = launch.arguments, launch.reply
-        launch.clear()
+        reply = launch.reply
+        try:
+            arguments = launch.arguments
+        except MemoryError as error:
+            # Here, and not in a loop of the application's; whoever asked hears of it too.
+            self._settings.tell_raised("Delivery", "of a launch", error)
+            if reply is not None:
+                reply.answer(Raised(error))
+            return
+        finally:
+            launch.clear()
         call = chosen.call if chosen is not None else self._call
         if reply is None:
             call(arguments, False)

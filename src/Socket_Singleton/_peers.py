@@ -12,6 +12,8 @@ reading    its packet is whole, the inbox is full    held, for `HOLD_TIME`
 reading,   the host owns its launch                  gone, after the `ACK`; asking, if
 held                                                 it waits for what an observer says
 asking     has its answer, or has gone               gone
+asking     its host ends by itself, or its own       alone: its answer is sent by
+           observer ends it                          who has it, without the host
 any        breaks a rule or a limit, or is too late  gone, by a reset
 =========  ========================================  =========================
 """
@@ -44,6 +46,7 @@ READING = "reading"
 REFUSED = "refused"
 HELD = "held"
 ASKING = "asking"
+ALONE = "alone"
 GONE = "gone"
 
 # Seconds from accept that a peer has for its whole packet. A launch has 2 s; the
@@ -116,11 +119,14 @@ class Peers:
         self.reading: dict[Peer, None] = {}
         self.held: deque[Peer] = deque()  # in the order in which their packets became whole
         self.asking: dict[Peer, None] = {}
+        # Written by the I/O thread as it ends. Who takes one out, in one step, has its socket: an
+        # answer on its thread, or `Host.close`.
+        self.alone: dict[Peer, None] = {}
         self.turn = 0
         self._buffered = 0  # bytes of the packets of those that are reading or held
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter([*self.reading, *self.held, *self.asking])
+        return iter([*self.reading, *self.held, *self.asking, *self.alone])
 
     def add(self, peer: Peer) -> None:
         """Take one that was just accepted."""
@@ -148,6 +154,16 @@ class Peers:
         self._leave(peer)
         peer.state = ASKING
         self.asking[peer] = None
+
+    def leave_alone(self, peer: Peer) -> None:
+        """Have one wait for its answer without the host."""
+        del self.asking[peer]
+        peer.state = ALONE
+        self.alone[peer] = None
+
+    def take_alone(self, peer: Peer) -> bool:
+        """Return whether ``peer`` was left alone, and its socket is now the caller's; True once."""
+        return self.alone.pop(peer, False) is None
 
     def hear(self, peer: Peer, size: int) -> None:
         """Count ``size`` bytes that one has said."""

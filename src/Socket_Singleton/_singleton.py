@@ -185,7 +185,12 @@ class Socket_Singleton:
             _identity.check_name(name)
             self.address, self.port = _identity.place_unless_given(name, self.address, self.port)
         if not _platform.is_worker_importing():
-            self._launch()
+            try:
+                self._launch()
+            except BaseException:
+                # Whatever comes, be it out of a signal handler at any step: nothing is left.
+                self.release()
+                raise
 
     def _launch(self) -> None:
         """Be the host; or hand over, and end."""
@@ -198,8 +203,6 @@ class Socket_Singleton:
                     self._end(outcome)
             self._serve(endpoint, identity)
         except BaseException:
-            # Whatever comes, be it out of a signal handler at any step: nothing is left.
-            self.release()
             endpoint.drop_listener()
             raise
 
@@ -261,9 +264,11 @@ class Socket_Singleton:
         return _place(self.address, self.port, self.name)
 
     def _remedy(self, found: str) -> str:
-        if found != Answer.FOREIGN:
-            return ""
-        return "; choose another port" if self.name else "; choose another port, or a name"
+        """Return what a person can do about who is there."""
+        if self.name:
+            strange = found in (Answer.FOREIGN, Answer.REJECTED, Answer.SILENT)
+            return "; end the program that has the port, or choose another port" if strange else ""
+        return "; choose another port, or a name" if found == Answer.FOREIGN else ""
 
     def _serve(self, endpoint: Endpoint, identity: Identity | None) -> None:
         """Be the host."""
