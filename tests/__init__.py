@@ -30,7 +30,7 @@ from .test_closed_streams import TestClosedStreams
 from .test_cluster import TestCluster
 from .test_command import TestCommand
 from .test_delivery import TestDelivery, TestDeliveryEnduresErrors, TestDispatch
-from .test_docs import TestLayout, TestReadme
+from .test_docs import TestLayout, TestPages
 from .test_examples import TestExamples
 from .test_host import (
     TestAnswer,

@@ -101,7 +101,7 @@ class Round:
     def call(self, arguments: tuple[str, ...], asked: bool = False) -> object:
         """Call the observers, and return the first result that is not None, or what was `Raised`.
 
-        What one raises ends that call alone, and is logged; but not a
+        When one raises, only that call ends, and the error is logged; but not a
         ``SystemExit`` that is the answer to a launch that asked.
         """
         answer: object = None

@@ -53,7 +53,7 @@ class Socket_Singleton:
     constructor. The host calls the observers registered with `trace`.
 
     A launch that could be neither host nor delivered says why: on stderr with
-    exit status 1, or as the text of the error. It has about 2 seconds for it.
+    exit status 1, or as the text of the error. It tries for 2 seconds at most.
 
     In a ``multiprocessing`` worker that is importing a module the constructor does
     nothing: workers are not launches.
@@ -388,8 +388,8 @@ class Socket_Singleton:
         Observers run where ``dispatch`` takes them; without it, on one daemon
         thread of their own: one launch at a time in order of arrival, each
         through all observers in order of registration. Neither the host nor
-        second launches wait for them. What one raises, ``SystemExit`` too, ends
-        that call alone, and is logged (logger ``Socket_Singleton``, level ERROR; a
+        second launches wait for them. When one raises, by ``SystemExit`` too,
+        only that call ends; the error is logged (logger ``Socket_Singleton``, level ERROR; a
         line on stdout as well, if ``verbose``). They may call anything here,
         `release` included.
 
