@@ -13,11 +13,14 @@ if not os.environ.get("SOCKET_SINGLETON_INSTALLED"):
 
 # Every test class is here, so that `python -m unittest tests.TestWire` finds it;
 # test_docs.py fails if one is missing.
+from .test_answers import TestAnswers, TestJoin
 from .test_client import (
     TestArgv,
+    TestCallsThatFail,
     TestError,
     TestHandOver,
     TestIsRunning,
+    TestPatchedSockets,
     TestSend,
     TestStoppedHost,
     TestStrangers,
@@ -26,22 +29,28 @@ from .test_client import (
 from .test_closed_streams import TestClosedStreams
 from .test_cluster import TestCluster
 from .test_command import TestCommand
-from .test_delivery import TestDelivery, TestDispatch
-from .test_docs import TestLayout, TestReadme
+from .test_delivery import TestDelivery, TestDeliveryEnduresErrors, TestDispatch
+from .test_docs import TestLayout, TestPages
 from .test_examples import TestExamples
 from .test_host import (
     TestAnswer,
+    TestDescriptors,
     TestHostEnduresPeers,
     TestHostEnduresStarvation,
     TestIdle,
+    TestOwnedAndAnswered,
     TestOwning,
     TestThresholds,
     TestTimeouts,
+    TestUnexpectedError,
+    TestWhoCounts,
 )
-from .test_inbox import TestInbox
+from .test_identity import TestIdentity
+from .test_inbox import TestBound, TestInbox
+from .test_named import TestNamed, TestNamedStrangers
 from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
-from .test_platform import TestPlatform
+from .test_platform import TestPlatform, TestWindows, TestWithoutTheSocketModule
 from .test_processes import TestEnds, TestForks, TestRestart, TestWorkers
 from .test_promises import (
     TestArgumentPassing,
@@ -50,9 +59,18 @@ from .test_promises import (
     TestHostChanges,
     TestSingletonEnforcement,
 )
-from .test_rooms import TestRooms
-from .test_settings import TestSettings, TestValidation, TestVerboseLines
-from .test_singleton import TestInProcess
+from .test_proof import TestProof
+from .test_rooms import TestImports, TestRooms
+from .test_settings import (
+    TestLog,
+    TestSettings,
+    TestSettingsOfAHost,
+    TestTexts,
+    TestValidation,
+    TestVerboseLines,
+    TestWhat200Took,
+)
+from .test_singleton import TestInProcess, TestInterrupted
 from .test_support import TestSupport
 from .test_toolkits import TestToolkits
 from .test_tools import TestTools

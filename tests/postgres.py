@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -50,6 +49,8 @@ class Server:
         self._programs, self._as_user, self._process = find_server(), [], None
         self._settings = {"listen_addresses": "", "unix_socket_directories": self.folder, **settings}
         if os.geteuid() == 0:
+            import pwd  # not on Windows
+
             user = pwd.getpwnam("nobody")
             os.chown(str(self.folder), user.pw_uid, user.pw_gid)
             self._as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]

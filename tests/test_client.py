@@ -6,6 +6,7 @@ import contextlib
 import copy
 import errno
 import functools
+import itertools
 import math
 import os
 import pickle
@@ -31,6 +32,9 @@ from .support import (
     descriptors,
     free_port,
     inside,
+    needs_fine_clock,
+    needs_reset_in_backlog,
+    needs_resets,
     read_to_end,
     wait_until,
 )
@@ -111,21 +115,6 @@ class ClientTestCase(SingletonTestCase):
 
         self.serve(read_and_answer)
         return packets
-
-    def serve(self, talk) -> None:
-        """Have ``talk(peer)`` called for each connection to this test's port, one after the other."""
-        listener, done = self.listener(), []
-
-        def accept():
-            while not done:
-                with contextlib.suppress(OSError):
-                    peer, _ = listener.accept()
-                    with peer:
-                        talk(peer)
-
-        self.in_background(accept)
-        self.addCleanup(listener.shutdown, socket.SHUT_RDWR)
-        self.addCleanup(done.append, True)
 
     def assert_no_socket_opened(self, kind: type, call, **options) -> None:
         with self.subTest(call=call.__name__, **{name: str(value)[:80] for name, value in options.items()}):
@@ -216,6 +205,7 @@ class TestHandOver(ClientTestCase):
                 self.assertIs(error.delivered, False)
                 self.assertIn(repr(answer), str(error))
 
+    @needs_reset_in_backlog
     def test_what_fails_after_the_packet_was_sent_is_no_reason_to_send_it_again(self):
         class Failing(inside.LaunchSocket):
             def recv(self, *_):
@@ -290,6 +280,7 @@ class TestStrangers(ClientTestCase):
             with self.assertRaisesRegex(runs, f"127.0.0.1 port {self.port}"):
                 self.is_running()
 
+    @needs_reset_in_backlog
     def test_silent_server(self):
         """Nobody sends it a packet twice: it might wake up, and take both."""
         listener = self.listener()
@@ -318,6 +309,7 @@ class TestStrangers(ClientTestCase):
         words = ("HTTP/1.1 400", "is not a Socket_Singleton")
         self.check(*words, send=ConnectionError, runs=True)
 
+    @needs_resets
     def test_server_that_resets(self):
         """Nobody owns the packet, and somebody may soon: each way asks again while there is time."""
         packets = self.server(inside.close_resets)
@@ -735,6 +727,7 @@ class TestWait(ClientTestCase):
             self.second_launch("word")
         self.assertEqual(len(claims.times), 2)
 
+    @needs_fine_clock
     def test_shorter_than_a_pause(self):
         self.singleton()
         begun = time.monotonic()
@@ -898,6 +891,7 @@ class TestSend(ClientTestCase):
 
     # -- not owned --
 
+    @needs_resets
     def test_host_that_goes_with_the_packet_read_and_not_owned(self):
         """It resets who is not owned; then nobody listens, or the next host owns it, once."""
         for is_there_a_next in (False, True):
@@ -941,6 +935,7 @@ class TestSend(ClientTestCase):
             self.send("x" * (MAX_PACKET - 1), timeout=SHORT)
         self.assertLess(took.seconds, SHORT + 0.5)
 
+    @needs_resets
     def test_never_begins_a_try_that_leaves_no_time_for_an_answer(self):
         """Whoever resets is asked again until half a second, or a quarter of little time, is left."""
         for timeout, left in ((2, 0.5), (60, 0.5), (0.4, 0.1)):
@@ -1068,3 +1063,77 @@ class TestIsRunning(ClientTestCase):
             *((ValueError, {"port": bad}) for bad in (-1, 65536, "port", "", float("inf"))),
         ):
             self.assert_no_socket_opened(kind, Socket_Singleton.is_running, **options)
+
+
+class TestCallsThatFail(ClientTestCase):
+    """A launch whose system fails it once is delivered once; `errno` is that of no memory, or no buffers."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.app, self.observer = self.observed()
+
+    def assert_delivered_once(self, kind) -> None:
+        with inside.sockets_of_launches(kind):
+            self.assertIs(self.second_launch("word").delivered, True)
+        self.assertEqual(len(kind.failed), 1)
+        self.assertEqual(self.app.clients, 1)
+        self.observer.wait_for(("word",))
+        self.app.release()
+        self.assertEqual((self.observer.calls, self.app.arguments), ([("word",)], ()))
+
+    def test_each_call(self):
+        connected = []
+
+        def is_connected(*_):
+            return connected  # before that, it is the claim
+
+        calls = ("connect", "getsockname", "getpeername", "setsockopt", "sendall", "shutdown", "recv")
+        for method, number in itertools.product(calls, (errno.ENOBUFS, errno.ENOMEM)):
+            connected.clear()
+            with self.subTest(method=method, errno=errno.errorcode[number]):
+                when = is_connected if method == "setsockopt" else lambda *_: True
+                kind = inside.failing(method, OSError(number, "it failed"), when=when)
+                with inside.connections_of_launches(connected.append):
+                    self.assert_delivered_once(kind)
+            self.setUp()
+
+    def test_half_of_a_packet_is_sent(self):
+        kind = inside.failing("sendall", OSError(errno.ENOBUFS, "no buffers"))
+        fail_or_send = kind.sendall
+
+        def send_half(sock, data):
+            if not kind.failed:
+                sock.send(data[: len(data) // 2])
+            fail_or_send(sock, data)
+
+        kind.sendall = send_half
+        self.assert_delivered_once(kind)
+
+    def test_answer_that_came_before_the_failure_is_heard(self):
+        """The host answers a packet though its launch has an error of its own."""
+        kind = inside.failing("shutdown", OSError(errno.ENOBUFS, "no buffers"))
+        fail = kind.shutdown
+
+        def shut_down_and_fail(sock, how):
+            inside.LaunchSocket.shutdown(sock, how)
+            sock.recv(1, socket.MSG_PEEK)  # the answer is there
+            fail(sock, how)
+
+        kind.shutdown = shut_down_and_fail
+        self.assert_delivered_once(kind)
+
+
+class TestPatchedSockets(ClientTestCase):
+    """Who replaces `socket.socket`, as a library for proxies does, does not send a launch elsewhere."""
+
+    def test_launch_reaches_its_host(self):
+        app, port = self.singleton(), free_port()
+        nobody = mock.Mock(side_effect=OSError("the proxy does not answer"))
+        with mock.patch.multiple(socket, socket=nobody, create_connection=nobody, socketpair=nobody):
+            self.assertIs(self.second_launch("word").delivered, True)
+            self.send("sent")
+            self.assertTrue(self.is_running())
+            other = self.singleton(port=port)  # and a host begins
+        self.assertEqual(app.arguments, (("word",), ("sent",)))
+        self.assertEqual(self.exchange(b"word\0", other.port), ACK)
+        nobody.assert_not_called()

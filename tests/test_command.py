@@ -25,6 +25,7 @@ from .support import (
     SingletonTestCase,
     free_port,
     inside,
+    needs_errors_of_folders,
     read_to_end,
     wait_until,
 )
@@ -130,9 +131,15 @@ class TestCommand(SingletonTestCase):
     def test_run_of_what_cannot_be_run(self):
         self.assert_told(self.call("run", "--", "no-such-command", status=127), "no-such-command: ")
         with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "plain.txt").write_text("text")
-            for path in (folder, Path(folder, "plain.txt")):
-                self.assert_told(self.call("run", "--", path, status=126), str(path))
+            path = Path(folder, "plain.txt")
+            path.write_text("text")
+            self.assert_told(self.call("run", "--", path, status=126), str(path))
+        self.assert_free()
+
+    @needs_errors_of_folders
+    def test_run_of_a_folder(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assert_told(self.call("run", "--", folder, status=126), folder)
         self.assert_free()
 
     @unittest.skipUnless(POSIX, "bytes of a command line")

@@ -7,15 +7,19 @@ import concurrent.futures
 import contextlib
 import functools
 import queue
+import sys
 import threading
 import time
+import unittest
 from unittest import mock
 
 from Socket_Singleton import Socket_Singleton
 
 from .support import (
     ACK,
+    MAX_PACKET,
     PATIENCE,
+    PROGRAMS,
     Collector,
     Printed,
     Shelf,
@@ -703,3 +707,76 @@ class TestDispatch(SingletonTestCase):
         self.join_observer_thread(app)
         self.assertEqual(app.arguments, tuple((str(number),) for number in range(5)))
         self.assertEqual(self.observer.calls, [])
+
+
+class TestDeliveryEnduresErrors(SingletonTestCase):
+    """An error that nobody expected ends one delivery: it is reported, and the next ones are made."""
+
+    def assert_ends_one_delivery(self, app, observer) -> None:
+        with self.assertLogs("Socket_Singleton", "ERROR") as logs, inside.no_memory_to_decode(1):
+            Socket_Singleton.send(["lost"], port=self.port)
+            wait_until(lambda: logs.output, "it is logged")
+        self.assertIn("MemoryError", logs.output[0])
+        Socket_Singleton.send(["later"], port=self.port)
+        observer.wait_for(("later",))
+        self.assertEqual(app.arguments, ())
+
+    def test_on_the_observer_thread(self):
+        self.assert_ends_one_delivery(*self.observed())
+
+    def test_fault_of_ours(self):
+        app, observer = self.observed()
+        faults = [RuntimeError("a fault of ours")]
+
+        def fail_once():
+            if faults:
+                raise faults.pop()
+
+        inside.before_each_delivery(app, fail_once)
+        with self.assertLogs("Socket_Singleton", "ERROR") as logs:
+            Socket_Singleton.send(["first"], port=self.port)
+            wait_until(lambda: logs.output, "it is logged")
+        self.assertIn("a fault of ours", logs.output[0])
+        Socket_Singleton.send(["later"], port=self.port)
+        observer.wait_for(("later",))
+        self.assertEqual(app.arguments, (("first",),))
+
+    def test_where_dispatch_has_it_run(self):
+        """Reported there too, and not raised in the application's own loop."""
+        raised = []
+
+        def run_here(function):
+            try:
+                function()
+            except BaseException as error:
+                raised.append(error)
+
+        self.assert_ends_one_delivery(*self.observed(dispatch=run_here))
+        self.assertEqual(raised, [])
+
+    def test_launch_that_asked_is_told(self):
+        app, _ = self.observed(name="test", secret="key")
+        told = self.assertRaisesRegex(RuntimeError, "MemoryError")
+        with self.assertLogs("Socket_Singleton", "ERROR"), inside.no_memory_to_decode(1), told:
+            Socket_Singleton.ask(["word"], name="test", secret="key", port=self.port, timeout=PATIENCE)
+        self.assertTrue(app._listening)
+
+    @unittest.skipUnless(sys.platform == "linux", "here the memory of a process cannot be limited so")
+    @unittest.skipIf(hasattr(sys, "pypy_version_info"), "PyPy ends a program that has no memory")
+    def test_memory_is_short_indeed(self):
+        program = self.start(PROGRAMS / "short_of_memory.py", self.port, ready="ready")
+        self.assertEqual(self.exchange(b"ab\0" * (MAX_PACKET // 3)), ACK)
+        self.assertEqual(self.exchange(b"later\0"), ACK)
+        program.expect("got later")
+        program.write("\n")
+        self.finish(program)
+        self.assertEqual(sorted(program.lines), ["got first", "got later", "ready"])
+        self.assertIn("MemoryError", program.err)
+
+    def test_observer_that_comes_after_the_main_thread_has_ended(self):
+        program = self.start(PROGRAMS / "late_trace.py", self.port, ready="traced")
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.finish(program)
+        self.assertEqual(program.lines, ["traced", "got word"])
+        if not hasattr(sys, "pypy_version_info"):  # which may complain of its own `join` at its end
+            self.assertEqual(program.err, "")

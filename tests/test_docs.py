@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import html
 import importlib
 import inspect
 import os
@@ -11,7 +12,6 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
@@ -21,57 +21,94 @@ import tests
 from .support import ROOT, Collector, SingletonTestCase, free_port, wait_until
 
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+API = DOCS / "api.md"
+GUARANTEES = DOCS / "guarantees.md"
 UNITS = {"": 1, "s": 1, "MiB": 1024 * 1024}
+
+# Their programs need toolkits, tools and a server, and have tests of their own.
+RUN_ELSEWHERE = {"toolkits.md", "tools.md", "cluster.md"}
+
+
+def blocks(page: Path, language: str) -> list:
+    """Return the blocks of a page that are of this language."""
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+def anchors(page: Path) -> list:
+    """Return what a link can have behind its #, as GitHub makes it of headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings]
+
+
+def parameters_of(function) -> list:
+    """Return name, kind and default of each; without types, and without self."""
+    found = inspect.signature(function).parameters.values()
+    return [(found.name, found.kind, found.default) for found in found if found.name != "self"]
 
 
 @unittest.skipUnless(README.is_file(), "no README.md here")
-class TestReadme(SingletonTestCase):
-    """The programs in README.md run, its figures are those of the code, its names exist."""
+class TestPages(SingletonTestCase):
+    """The programs of README.md and docs run, their figures are those of the code, their names exist."""
 
     def setUp(self):
         super().setUp()
-        self.text = README.read_text(encoding="utf-8")
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        self.folder = self.make_folder()
+        # The key that goes with a name is not the one of who runs the tests.
+        self.home = {"HOME": str(self.folder), "LOCALAPPDATA": str(self.folder)}
 
-    def programs(self):
-        """Return its Python blocks, each saved as a program, with a free port for its own."""
+    def programs(self, page):
+        """Return the Python blocks of a page, each saved as a program with ports and names of its own."""
         paths = []
-        for number, block in enumerate(
-            re.findall(r"^```python\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE)
-        ):
-            port = re.search(r"port=(\d+)", block).group(1)
-            paths.append(self.folder / f"app{number}.py")
-            paths[-1].write_text(block.replace(port, str(free_port())), encoding="utf-8")
+        for block in blocks(page, "python"):
+            ports = {port: str(free_port()) for port in re.findall(r"\b14\d\d\d\b", block)}
+            program = re.sub(r"\b14\d\d\d\b", lambda found, ports=ports: ports[found.group()], block)
+            program = program.replace("org.example.", f"org.example.test-{self.port}.")
+            paths.append(self.folder / f"{page.stem}_{len(paths)}.py")
+            paths[-1].write_text(program, encoding="utf-8")
         return paths
+
+    # -- programs --
 
     def test_each_python_block_is_a_program_that_runs(self):
         outputs = []
-        for path in self.programs():
-            with self.subTest(path.name, text=path.read_text(encoding="utf-8")):
-                program = self.start(path)
-                with contextlib.suppress(BrokenPipeError):  # not all of them read it
-                    program.write("\n")
-                self.finish(program)
-                self.assertEqual(program.err, "")
-                outputs.append(program.out)
+        for page in (README, *sorted(DOCS.glob("*.md"))):
+            for path in self.programs(page) if page.name not in RUN_ELSEWHERE else ():
+                with self.subTest(path.name, text=path.read_text(encoding="utf-8")):
+                    program = self.start(path, env=self.home)
+                    with contextlib.suppress(BrokenPipeError):  # not all of them read it
+                        program.write("\n")
+                    self.finish(program)
+                    self.assertEqual(program.err, "")
+                    outputs.append(program.out)
         self.assertIn("b'\\x06' (('hello', 'two words'),)", outputs)
         self.assertIn("on the main thread: ('report.txt',)", outputs)
+        self.assertIn("2 files", outputs)
+        self.assertTrue(any(re.fullmatch(r"True\n\d+", output) for output in outputs), outputs)
 
-    def test_the_first_lines_do_what_is_said_of_them(self):
-        app = self.programs()[0]
-        first = self.start(app, "a.txt", ready="Press Enter to end.")
-        second = self.finish(self.start(app, "b.txt", "c d.txt"))
+    def test_the_first_example_does_what_is_said_of_it(self):
+        app = self.programs(README)[0]
+        first = self.start(app, "a.txt", ready="Press Enter to end.", env=self.home)
+        second = self.finish(self.start(app, "b.txt", "c d.txt", env=self.home))
         self.assertEqual((second.out, second.err), ("", ""))
         first.expect("opening b.txt c d.txt")
         first.write("\n")
         self.finish(first)
         self.assertEqual(first.lines[0], "opening a.txt")
 
+    def test_the_picture_shows_what_the_quickstart_prints(self):
+        program = self.finish(self.start(ROOT / "examples" / "quickstart.py", self.port))
+        picture = html.unescape((DOCS / "quickstart.svg").read_text(encoding="utf-8")).replace("\xa0", " ")
+        lines = re.findall(r"^(?:\$ .*|.* prints: .*)$", program.out, re.MULTILINE)
+        self.assertEqual(len(lines), 4, program.out)
+        for line in lines:
+            self.assertIn(line.partition(" prints: ")[2] or line, picture)
+
     def test_the_shell_commands_work_together(self):
-        block = re.search(r"^```sh\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE).group(1)
-        block = block.replace("14180", str(self.port)).replace("14181", str(free_port()))
+        [block] = blocks(API, "sh")
+        block = block.replace("14180", str(self.port)).replace("backup", f"backup-{self.port}")
         watch, status, send, run = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
         watching = self.start(*watch)
         wait_until(lambda: package.Socket_Singleton.is_running(port=self.port), "watch is the host")
@@ -80,12 +117,12 @@ class TestReadme(SingletonTestCase):
         self.assertEqual(self.finish(self.start(*send)).out, "")
         watching.expect('["open", "my file.txt"]')
         run[run.index("python")] = sys.executable
-        self.assertEqual(self.finish(self.start(*run)).out, "one at a time")
+        self.assertEqual(self.finish(self.start(*run, env=self.home)).out, "one at a time")
 
     @unittest.skipUnless(shutil.which("bash") and os.name != "nt", "there is no bash")
     def test_the_client_in_bash(self):
         """It waits the 5 seconds that a peer has; cut short, it does not wait, and is not told."""
-        block = re.search(r"^```bash\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE).group(1)
+        [block] = blocks(DOCS / "questions.md", "bash")
         block = block.replace("14172", str(self.port))
         client, short = self.folder / "client.sh", self.folder / "short.sh"
         client.write_text(block, encoding="utf-8")
@@ -107,49 +144,92 @@ class TestReadme(SingletonTestCase):
     def bash(self, *command):
         return self.start_program(["bash", *command])
 
+    # -- figures and names --
+
     def test_limits_are_those_of_the_code(self):
-        rows = re.findall(r"^\|[^|]*\| ([\d.]+) ?(\w*) \| `(\w+)\.(\w+)` \|$", self.text, re.MULTILINE)
-        self.assertGreater(len(rows), 4)
+        text = GUARANTEES.read_text(encoding="utf-8")
+        rows = re.findall(r"^\|[^|]*\| ([\d.]+) ?(\w*) \| `(\w+)\.(\w+)` \|$", text, re.MULTILINE)
+        self.assertEqual(len(rows), text.partition("| constant |")[2].count("\n| "))
         for number, unit, module, name in rows:
             with self.subTest(name):
                 constant = getattr(importlib.import_module(f"Socket_Singleton.{module}"), name)
                 self.assertEqual(float(number) * UNITS[unit], constant)
 
     def test_parameters_and_defaults_are_those_of_the_class(self):
-        signature = inspect.signature(package.Socket_Singleton)
-        parameters = {name: parameter.default for name, parameter in signature.parameters.items()}
-        heading = re.search(
-            r"^```\nSocket_Singleton\((.*?)\)\n```$", self.text, re.DOTALL | re.MULTILINE
-        ).group(1)
-        self.assertEqual(eval(f"dict({heading.replace('*, ', '')})"), parameters)
-        rows = re.findall(r"^\| `(\w+)` \|[^|]*\| `([^`]*)` \|", self.text, re.MULTILINE)
+        text = API.read_text(encoding="utf-8")
+        parameters = {name: default for name, _, default in parameters_of(package.Socket_Singleton)}
+        heading = re.search(r"^```\nSocket_Singleton\((.*?)\)\n```$", text, re.DOTALL | re.MULTILINE).group(1)
+        self.assertEqual(self.described(heading), parameters_of(package.Socket_Singleton))
+        rows = re.findall(r"^\| `(\w+)` \|[^|]*\| `([^`]*)` \|", text, re.MULTILINE)
         self.assertEqual({name: eval(default) for name, default in rows}, parameters)
 
+    @staticmethod
+    def described(parameters):
+        """Return name, kind and default of each of ``parameters``, which is a text."""
+        names = {}
+        exec(f"def function({parameters}): pass", names)
+        return parameters_of(names["function"])
+
+    def test_methods_are_those_of_the_class(self):
+        text = API.read_text(encoding="utf-8")
+        table = text.partition("## Methods")[2].partition("\n\n|")[2].partition("\n\n")[0]
+        rows = [row.split(" | ")[0] for row in table.splitlines()]
+        methods = re.findall(r"`(?:Socket_Singleton\.)?(\w+)\((.*?)\)`", "\n".join(rows))
+        for name, parameters in methods:
+            with self.subTest(name):
+                function = getattr(package.Socket_Singleton, name)
+                self.assertEqual(self.described(parameters), parameters_of(function))
+        there = {
+            name for name, value in vars(package.Socket_Singleton).items() if self.is_method(name, value)
+        }
+        self.assertEqual({name for name, _ in methods}, there)
+
+    @staticmethod
+    def is_method(name, value):
+        return not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, staticmethod))
+
     def test_public_names_are_all_described(self):
-        for name in dir(package.Socket_Singleton):
+        text = API.read_text(encoding="utf-8")
+        for name in [*dir(package.Socket_Singleton), *vars(package.MultipleSingletonsError())]:
             if not name.startswith("_"):
-                self.assertTrue(re.search(rf"`(Socket_Singleton\.)?{name}\b", self.text), name)
+                self.assertRegex(text, rf"`(Socket_Singleton\.)?{name}\b")
+
+    def test_subcommands_are_all_described(self):
+        said = self.finish(self.start("-m", "Socket_Singleton", "--help")).out
+        subcommands = re.findall(r"^    (\w+) +[A-Z]", said, re.MULTILINE)
+        text = API.read_text(encoding="utf-8").partition("| subcommand |")[2]
+        self.assertEqual(sorted(re.findall(r"^\| `(\w+)\b", text, re.MULTILINE)), sorted(subcommands))
 
     def test_the_version_is_that_of_the_changelog(self):
         changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
         latest = re.search(r"^## \[([\d.]+)\]", changes, re.MULTILINE).group(1)
         self.assertEqual(latest, package.__version__)
 
-    def test_what_it_names_exists(self):
-        for name in re.findall(r"`(Test\w+)`", self.text):
-            self.assertTrue(hasattr(tests, name), name)
-        for page in (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))):
+    def test_tests_and_files_that_pages_name_exist(self):
+        for page in (README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
             text = page.read_text(encoding="utf-8")
-            for path, anchor in re.findall(r"\]\(([\w./]*)(?:#([\w-]+))?\)", text):
+            for name in re.findall(r"`(?:tests\.)?(Test\w+)`", text):
+                self.assertTrue(hasattr(tests, name), f"{page.name}: {name}")
+            for name in re.findall(r"`(_\w+\.py)`", text):
+                self.assertTrue((SOURCE / name).is_file(), f"{page.name}: {name}")
+        rooms = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+        for path in SOURCE.glob("_[a-z_]*.py"):
+            self.assertIn(f"`{path.name}`", rooms)
+
+    def test_links_lead_somewhere(self):
+        pages = (README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))
+        linked = set()
+        for page in pages:
+            for path, anchor in re.findall(
+                r"\]\(([\w./]*)(?:#([\w-]+))?\)", page.read_text(encoding="utf-8")
+            ):
                 target = page.parent / path if path else page
                 self.assertTrue(target.exists(), f"{page.name}: {path}")
+                if page == README:
+                    linked.add(target.resolve())
                 if anchor:
-                    headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-                    anchors = [
-                        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
-                        for heading in headings
-                    ]
-                    self.assertIn(anchor, anchors, f"{page.name}: {path}")
+                    self.assertIn(anchor, anchors(target), f"{page.name}: {path}")
+        self.assertEqual({page for page in DOCS.glob("*.md") if page.resolve() not in linked}, set())
 
 
 LIST_TESTS = """

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import queue
+import socket
+import unittest
 
 from Socket_Singleton import Socket_Singleton
 
 from .support import (
     ACK,
+    PATIENCE,
     Collector,
     Shelf,
     SingletonTestCase,
+    Stopwatch,
     inside,
+    needs_resets,
+    read_to_end,
     wait_until,
 )
+
+try:
+    import tracemalloc
+except ImportError:  # PyPy
+    tracemalloc = None
 
 
 class TestInbox(SingletonTestCase):
@@ -123,6 +135,7 @@ class TestInbox(SingletonTestCase):
             self.assertEqual(self.exchange(b"three\0"), ACK)
             self.assertEqual(app.arguments, (("three",),))
 
+    @needs_resets
     def test_launches_that_a_loop_never_runs_are_bounded(self):
         functions = queue.Queue()
         with inside.limits(MAX_WAITING=1000):
@@ -149,3 +162,132 @@ class TestInbox(SingletonTestCase):
         app, _ = self.observed(dispatch=shelf)
         self.assertTrue(inside.deliver_what_was_dropped(app, b"dropped"))
         self.assertEqual((shelf.calls, app.arguments), ([], ()))
+
+
+class TestBound(SingletonTestCase):
+    """One bound covers all that waits; what somebody wants is not dropped, but not owned."""
+
+    def hold(self, *packets: bytes) -> list:
+        """Return peers that have sent whole packets for which there is no room, in this order."""
+        peers = []
+        for packet in packets:
+            peer = self.connect()
+            peer.sendall(packet)
+            peer.shutdown(socket.SHUT_WR)
+            peers.append(peer)
+            wait_until(lambda: inside.count_held(self.app) == len(peers), "it is held")
+        return peers
+
+    def full(self) -> Shelf:
+        """Have a host whose inbox is full of a launch that `dispatch` has, and has not run."""
+        self.enter(inside.limits(MAX_WAITING=1000))
+        shelf = Shelf()
+        self.app, self.observer = self.observed(dispatch=shelf)
+        self.assertEqual(self.exchange(b"a" * 700 + b"\0"), ACK)
+        shelf.wait_for(1)
+        return shelf
+
+    def test_launches_that_an_override_has_heard(self):
+        class Hearing(Socket_Singleton):
+            def _append_args(self, args):
+                return super()._append_args(args)
+
+        app = Hearing(port=self.port)
+        self.addCleanup(app.release)
+        packet = b"x" * 4_000_000 + b"\0"
+        for number in range(40):
+            self.assertEqual(self.exchange(b"%d\0" % number + packet), ACK)
+        wait_until(
+            lambda: [words[0] for words in app.arguments] == ["36", "37", "38", "39"], "the last four wait"
+        )
+        self.assertLessEqual(inside.count_waiting_bytes(app), inside.limit("MAX_WAITING"))
+
+    def test_launches_that_the_application_appends(self):
+        with inside.limits(MAX_WAITING=1000):
+            app = self.singleton()
+            for number in range(20):
+                app._append_args((f"{number:03}" + "x" * 100,))
+                self.assertLessEqual(inside.count_waiting_bytes(app), 1000)
+            self.assertEqual(app.arguments[-1][0][:3], "019")
+
+    def test_queue_that_nobody_empties(self):
+        functions = queue.Queue()
+        app, observer = self.observed(dispatch=functions.put)
+        for number in range(4):
+            self.assertEqual(self.exchange(b"%d\0" % number + b"x" * 4_000_000 + b"\0"), ACK)
+        with self.assertRaises(TimeoutError):  # what there is no room for is not owned
+            Socket_Singleton.send(["4", "x" * 4_000_000], port=self.port, timeout=0.3)
+        self.assertEqual([words[0] for words in app.arguments], ["0", "1", "2", "3"])
+        for _ in range(4):
+            functions.get(timeout=PATIENCE)()
+        self.assertEqual([words[0] for words in observer.calls], ["0", "1", "2", "3"])
+
+    def test_nothing_that_was_acknowledged_is_dropped_while_an_observer_is_slow(self):
+        app, calls, owned, size = self.singleton(), [], [], 6_000_000
+
+        def observe(args):
+            # It takes its time: until no other one fits.
+            wait_until(
+                lambda: (
+                    len(owned) == 15 or inside.count_waiting_bytes(app) + size > inside.limit("MAX_WAITING")
+                ),
+                "the inbox is full",
+            )
+            calls.append(args[0])
+
+        def send(number):
+            Socket_Singleton.send([str(number), "x" * size], port=self.port, timeout=PATIENCE)
+            owned.append(str(number))
+
+        app.trace(observe)
+        self.assertEqual(self.at_once(15, send), [None] * 15)
+        wait_until(lambda: len(calls) == 15, "all are observed")
+        self.assertEqual(sorted(calls), sorted(owned))
+
+    def test_those_that_are_held_come_in_order(self):
+        self.enter(inside.limits(HOLD_TIME=PATIENCE))  # however long that takes here
+        shelf = self.full()
+        # The last one would fit; but it came last.
+        peers = self.hold(b"b" * 700 + b"\0", b"c" * 700 + b"\0", b"d\0")
+        for peer in peers:
+            shelf.wait_for(1)
+            shelf.calls.pop(0)()  # one alone: the next one may be there already
+            self.assertEqual(read_to_end(peer), ACK)
+        wait_until(lambda: shelf.run() or len(self.observer.calls) == 4, "all are observed")
+        self.assertEqual([words[0][0] for words in self.observer.calls], ["a", "b", "c", "d"])
+
+    def test_one_that_was_held_too_long_is_reset(self):
+        shelf = self.full()
+        (peer,) = self.hold(b"b" * 700 + b"\0")
+        with Stopwatch() as took:
+            self.assert_reset(peer)
+        self.assertLess(took.seconds, inside.limit("HOLD_TIME") + 0.5)
+        shelf.run()
+        self.assertEqual(self.exchange(b"c" * 700 + b"\0"), ACK)
+        self.assertEqual((self.app.clients, len(self.app.arguments)), (2, 1))
+
+    def test_functions_that_dispatch_throws_away(self):
+        self.enter(inside.limits(MAX_WAITING=1000))
+        thrown = []
+        self.app, _ = self.observed(dispatch=lambda function: thrown.append(None))
+        for number in range(1, 11):
+            self.assertEqual(self.exchange(b"x" * 700 + b"\0"), ACK)
+            wait_until(lambda count=number: len(thrown) == count, "dispatch had it")
+            gc.collect()  # PyPy needs it
+
+    @unittest.skipIf(tracemalloc is None, "this Python does not count its memory")
+    def test_launches_that_were_dropped_hold_no_memory(self):
+        functions = queue.Queue()
+        app, observer = self.observed(dispatch=functions.put)
+        packet = b"x" * 5_000_000 + b"\0"
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(3):
+            self.assertEqual(self.exchange(packet), ACK)
+        wait_until(lambda: functions.qsize() == 3, "the queue has their functions")
+        app.untrace(observer)  # nobody wants them any more
+        for _ in range(3):
+            self.assertEqual(self.exchange(packet), ACK)
+        held, _ = tracemalloc.get_traced_memory()
+        self.assertLess(held, inside.limit("MAX_WAITING") + 2_000_000)
+        self.assertEqual(functions.qsize(), 3)

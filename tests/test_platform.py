@@ -12,7 +12,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from Socket_Singleton import _platform
+from Socket_Singleton import Socket_Singleton, _platform
 
 from .support import ACK, SingletonTestCase, inside
 
@@ -93,7 +93,7 @@ class TestPlatform(SingletonTestCase):
 
     def test_end_of_a_reader_that_only_a_signal_tells(self):
         # Windows has no poll, and what is no pipe cannot tell.
-        for platform in ("win32", "linux"):
+        for platform in ("win32", "linux") if hasattr(select, "poll") else ("win32",):
             wakened = mock.Mock(recv=mock.Mock(side_effect=[b"1", KeyboardInterrupt]))
             with mock.patch.object(sys, "platform", platform), mock.patch.object(
                 select, "poll", create=True
@@ -110,3 +110,92 @@ class TestPlatform(SingletonTestCase):
             with mock.patch.object(signal, "signal") as changed:
                 _platform.count_on_child_status()
             changed.assert_not_called()
+
+    def test_reserved_port(self):
+        for code, expected in ((10013, True), (10048, False), (None, False)):
+            self.assertIs(_platform.is_reserved(mock.Mock(winerror=code)), expected)
+
+    def test_leave_to_come_to_the_front(self):
+        with mock.patch.object(sys, "platform", "win32"), mock.patch("ctypes.WinDLL", create=True) as library:
+            _platform.let_come_to_front()
+            library.assert_called_once_with("user32")
+            library.return_value.AllowSetForegroundWindow.assert_called_once_with(-1)  # ASFW_ANY
+            library.side_effect = OSError("a Windows without windows")
+            _platform.let_come_to_front()
+
+    def test_wait_as_windows_needs_it(self):
+        with mock.patch.object(sys, "platform", "win32"):
+            for result in (True, False):
+                wait = mock.Mock(return_value=result)
+                self.assertIs(_platform.wait_for(wait, 1.5), result)
+                wait.assert_called_once_with(1.5)
+        self.assertEqual(signal.set_wakeup_fd(-1), -1)  # as it was before
+
+
+@unittest.skipUnless(sys.platform == "win32", "this is no Windows")
+class TestWindows(SingletonTestCase):
+    """What only the system itself can tell; wine tells it too."""
+
+    def test_user_is_a_sid(self):
+        mine = _platform.user()
+        self.assertRegex(mine, r"\AS-1-\d+(-\d+)+\Z")
+        program = self.start("-c", "from Socket_Singleton import _platform; print(_platform.user())")
+        self.finish(program)
+        self.assertEqual(program.lines, [mine])
+
+    def test_error_of_a_port_that_is_held_exclusively(self):
+        self.singleton()
+        with socket.socket() as second:
+            second.setsockopt(socket.SOL_SOCKET, inside.exclusive_option(), 1)
+            with self.assertRaises(OSError) as caught:
+                second.bind(("127.0.0.1", self.port))
+        self.assertTrue(_platform.is_in_use(caught.exception))
+
+    def test_name(self):
+        """Its host, a second launch and an answer; the key is under %LOCALAPPDATA%."""
+        name = f"test on Windows, {self.port}"
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, LOCALAPPDATA=folder):
+            app = Socket_Singleton(name=name, strict=False)
+            self.addCleanup(app.release)
+            self.assertRegex(app.address, r"\A127\.(?!0\.0\.1\Z)")
+            app.trace(" ".join)
+            self.assertEqual(os.path.getsize(os.path.join(folder, "Socket_Singleton", "key")), 32)
+            code = (
+                "from Socket_Singleton import Socket_Singleton\n"
+                f"Socket_Singleton(name={name!r}, answer=True)\nprint('a second host')"
+            )
+            launch = self.finish(self.start("-c", code, "good", "day"))
+            self.assertEqual(launch.lines, ["good day"])
+            self.assertEqual(Socket_Singleton.ask(["again"], name=name), "again")
+            self.assertEqual(Socket_Singleton.pid_of(name=name), os.getpid())
+            app.release()
+
+
+WITHOUT_SOCKET_MODULE = """
+import socket, sys, types
+# `socket` itself is there already, and keeps the real one.
+sys.modules["_socket"] = types.ModuleType("_socket") if sys.argv[1] == "incomplete" else None
+from Socket_Singleton import Socket_Singleton
+from Socket_Singleton._platform import sockets
+print(sockets is socket)
+app = Socket_Singleton(port=int(sys.argv[2]), argv=["from here"])
+Socket_Singleton.send(["sent"], port=app.port)
+app.trace(lambda args: print("got", *args))
+app.trace(lambda args: app.release() if args == ("word",) else None)
+app.join()
+"""
+
+
+class TestWithoutTheSocketModule(SingletonTestCase):
+    """`_socket` is an implementation module: without it, or with half of it, `socket` does as well."""
+
+    def test_host_and_launch(self):
+        for how in ("missing", "incomplete"):
+            with self.subTest(how=how):
+                host = self.start("-c", WITHOUT_SOCKET_MODULE, how, self.port, ready="got sent")
+                launch = self.finish(self.start("-c", WITHOUT_SOCKET_MODULE, how, self.port))
+                self.assertEqual((launch.lines, launch.err), (["True"], ""))
+                self.assertEqual(self.exchange(b"word\0"), ACK)
+                self.finish(host)
+                self.assertEqual(host.lines, ["True", "got sent", "got from here", "got word"])
+                self.assertEqual(host.err, "")

@@ -21,6 +21,8 @@ from .support import (
     PROGRAMS,
     Collector,
     SingletonTestCase,
+    needs_long_command_lines,
+    needs_resets,
     wait_until,
 )
 
@@ -158,9 +160,14 @@ class TestArgumentPassing(SingletonTestCase):
 
     # -- of every kind --
 
+    @needs_long_command_lines
     def test_one_of_120_kilobytes(self):
         self.check(b"x" * 120_000)
 
+    def test_as_many_as_a_command_line_of_windows_holds(self):
+        self.check(*[b"%04d" % number + b"y" * 496 for number in range(60)])
+
+    @needs_long_command_lines
     def test_two_thousand_of_500_bytes(self):
         self.check(*[b"%04d" % number + b"y" * 496 for number in range(2000)])
 
@@ -273,6 +280,7 @@ class TestConcurrency(SingletonTestCase):
             self.assertEqual([error.delivered for error in results if error is not host], [None] * 9)
             host.release()
 
+    @needs_resets
     def test_launches_while_hosts_release(self):
         """Each launch is a host, or is owned by one: nothing between two hosts is lost."""
         owned, hosts, lock = [], [], threading.Lock()
@@ -296,6 +304,7 @@ class TestConcurrency(SingletonTestCase):
         self.assertEqual(sorted(owned + hosts), list(range(120)))
         self.assertGreater(len(hosts), 0)
 
+    @needs_resets
     def test_hosts_that_come_and_go_lose_and_double_nothing(self):
         stop, observer, apps = threading.Event(), Collector(), []
 

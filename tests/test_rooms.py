@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import sys
 import unittest
 from pathlib import Path
 
 import Socket_Singleton as package
+
+from .support import SingletonTestCase
 
 SOURCE = Path(package.__file__).parent
 
@@ -156,7 +159,13 @@ class TestRooms(unittest.TestCase):
             "cluster_app": "._ask",  # of the example that it is a subclass of
             "test_tools": "._kernel_spec",  # of jupyter_client
         }
-        rooms = {"test_wire": "_wire", "test_web": "_wire", "test_platform": "_platform"}
+        rooms = {
+            "test_wire": {"_wire"},
+            "test_web": {"_wire"},
+            "test_platform": {"_platform"},
+            "test_identity": {"_identity"},
+            "test_proof": {"_proof", "_wire"},  # the words of the one are in the other
+        }
         tests = Path(__file__).parent
         for path in sorted(tests.glob("**/*.py")):
             room = Room(path.stem, path.read_text(encoding="utf-8"))
@@ -166,7 +175,7 @@ class TestRooms(unittest.TestCase):
                 allowed = (*(f".{name}" for name in kept), others.get(room.name, "."))
                 reaches = [reach for reach in room.private_reaches() if not reach.endswith(allowed)]
                 self.assert_none(reach for reach in reaches if " from ." not in reach)
-                self.assert_none(set(room.private_imports()) - {rooms.get(room.name)})
+                self.assert_none(set(room.private_imports()) - rooms.get(room.name, set()))
 
     def test_these_checks_find_what_they_are_for(self):
         bad = Room(
@@ -206,3 +215,47 @@ class TestRooms(unittest.TestCase):
                 "_bad.py:8 sys.platform",
             ],
         )
+
+
+# The modules that a second launch may import beyond those of `python -c pass`, and why.
+IMPORTED = {
+    "__future__": "annotations are not evaluated, whatever they name",
+    "_socket": "the sockets, without the enums that `socket` makes",
+    "errno": "which errors say that the port is in use; built into the interpreter",
+    "time": "the deadline; before CPython 3.8 `pass` does without it; built into the interpreter",
+}
+
+# With a name, also these.
+IMPORTED_WITH_A_NAME = {
+    "_blake2": "the proof, without the OpenSSL that `hashlib` loads",
+    "_operator": "to compare in constant time; built into the interpreter",
+}
+
+SECOND_LAUNCH = """
+import site, sys
+bare = set(sys.modules)
+from Socket_Singleton import Socket_Singleton
+try:
+    Socket_Singleton(port=sys.argv[1], argv=["word"], name=sys.argv[2] or None, secret=sys.argv[3] or None)
+finally:
+    print(*sorted(name for name in set(sys.modules) - bare if name.partition(".")[0] != "Socket_Singleton"))
+"""
+
+
+@unittest.skipUnless(sys.implementation.name == "cpython", "the list is that of CPython")
+class TestImports(SingletonTestCase):
+    """What a second launch imports is what it costs."""
+
+    def imported(self, name: str = "", secret: str = "") -> set:
+        app = self.singleton(name=name or None, secret=secret or None)
+        # `site` as any `pass` has it, but not what it does: .pth files import what they like.
+        launch = self.start("-S", "-c", SECOND_LAUNCH, self.port, name, secret)
+        self.finish(launch)
+        self.assertEqual(app.arguments, (("word",),))
+        return set(launch.out.split())
+
+    def test_of_a_second_launch(self):
+        self.assertEqual(self.imported() - set(IMPORTED), set())
+
+    def test_of_a_second_launch_with_a_name(self):
+        self.assertEqual(self.imported("test", "key") - set(IMPORTED) - set(IMPORTED_WITH_A_NAME), set())

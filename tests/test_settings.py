@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import inspect
 import io
+import ipaddress
 import json
+import logging
 import math
+import os
 import socket
 import sys
+import threading
 import unittest
 from unittest import mock
 
@@ -28,7 +33,7 @@ from .support import (
     free_port,
     inside,
     left_behind,
-    read_to_end,
+    wait_until,
 )
 
 OUT_OF_RANGE = "port must be between 0 and 65535 (inclusive)"
@@ -496,7 +501,7 @@ class TestVerboseLines(SingletonTestCase):
         peer.sendall(b"half a pack")
         failed = f"Failed to decode data from client on port {self.port}"
         with expect_lines(f"{failed} (incomplete after 5 seconds)"), self.peers_out_of_time(app, 11):
-            self.assertRaises(ConnectionError, read_to_end, peer)
+            self.assert_ended(peer)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_verbose_connection_failure(self):
@@ -554,3 +559,135 @@ class TestVerboseLines(SingletonTestCase):
                     after.wait_for(("a",), ("b",))
                 self.assertTrue(getattr(stdout, "asked", True))
                 self.assertNotIn("Exception in thread", stderr.getvalue())
+
+
+class TestSettingsOfAHost(SingletonTestCase):
+    """The six that may change while the host runs: each is checked when it is set."""
+
+    def test_each_is_checked_and_kept(self):
+        app = self.singleton()
+        for name, good, kept, bad, error in (
+            ("release_threshold", "3", 3, -1, ValueError),
+            ("max_clients", "2", 2, 1.5, ValueError),
+            ("secret", 1234, "1234", b"word", TypeError),
+            ("dispatch", print, print, 5, TypeError),
+            ("verbose", 1, True, None, None),
+            ("notify_empty", "yes", True, 0, None),
+        ):
+            with self.subTest(name=name):
+                setattr(app, name, good)
+                self.assertEqual(getattr(app, name), kept)
+                if error is None:  # anything is true or false
+                    setattr(app, name, bad)
+                    self.assertIs(getattr(app, name), False)
+                    continue
+                with self.assertRaisesRegex(error, name):
+                    setattr(app, name, bad)
+                self.assertEqual(getattr(app, name), kept)
+
+    def test_each_may_be_asked_of_the_class(self):
+        for name in ("release_threshold", "max_clients", "secret", "dispatch", "verbose", "notify_empty"):
+            with self.subTest(name=name):
+                self.assertTrue(getattr(Socket_Singleton, name).__doc__)
+
+
+class TestWhat200Took(SingletonTestCase):
+    """What 2.0.0 turned into text is taken, as text."""
+
+    def test_secret_that_is_a_number(self):
+        app = self.singleton(secret=1234)
+        self.assertEqual(app.secret, "1234")
+        self.assertEqual(self.exchange(b"1234\0word\0"), ACK)
+        Socket_Singleton.send(["sent"], port=self.port, secret=1234)
+        self.assertEqual(app.arguments, (("word",), ("sent",)))
+
+    def test_address_that_is_an_object_with_a_text(self):
+        address = ipaddress.ip_address("127.0.0.1")
+        app = self.singleton(address=address)
+        self.assertEqual(app.address, "127.0.0.1")
+        self.assertIs(self.second_launch("word", address=address).delivered, True)
+
+    def test_what_is_still_refused(self):
+        for options in (
+            {"secret": True},
+            {"secret": b"x"},
+            {"address": True},
+            {"address": None},
+            {"address": b"x"},
+        ):
+            with self.subTest(**options), self.assertRaises(TypeError):
+                Socket_Singleton(port=self.port, **options)
+
+
+class TestTexts(SingletonTestCase):
+    """An error says what to do, or at least where."""
+
+    def test_port_in_the_place_of_the_address(self):
+        with self.assertRaisesRegex(TypeError, r"did you mean port=14301\?"):
+            Socket_Singleton(14301)
+
+    def test_address_and_port_are_told(self):
+        for address in ("no such host", "192.0.2.1"):
+            with self.subTest(address=address), self.assertRaises(OSError) as caught:
+                Socket_Singleton(address, self.port)
+            self.assertIn(f"{address} port {self.port}", str(caught.exception))
+
+    def test_privileged_port(self):
+        class Privileged(inside.LaunchSocket):
+            def bind(self, name):
+                raise PermissionError(errno.EACCES, "Permission denied")
+
+        with inside.sockets_of_launches(Privileged), self.assertRaises(PermissionError) as caught:
+            Socket_Singleton(port=80)
+        self.assertIn("127.0.0.1 port 80", str(caught.exception))
+
+
+class TestLog(SingletonTestCase):
+    """What an observer or `dispatch` raises reaches the application's log, with its traceback."""
+
+    def logged(self, app, *expected: str) -> None:
+        with self.assertLogs("Socket_Singleton", "ERROR") as logs:
+            Socket_Singleton.send(["word"], port=app.port)
+            wait_until(lambda: logs.records, "it is logged")
+        record = logs.records[0]
+        self.assertEqual((len(logs.records), record.name, record.levelname), (1, "Socket_Singleton", "ERROR"))
+        text = logging.Formatter().format(record)
+        for part in ("Traceback", "in fail", *expected):
+            self.assertIn(part, text)
+
+    def test_observer(self):
+        def fail(_):
+            os.stat("/no such folder/file")
+
+        app = self.singleton()
+        app.trace(fail)
+        self.logged(app, "Observer fail raised exception: FileNotFoundError", "/no such folder/file")
+
+    def test_observer_where_dispatch_has_it_run(self):
+        def fail(_):
+            raise SystemExit(5)
+
+        app = self.singleton(dispatch=lambda run: threading.Thread(target=run).start())
+        app.trace(fail)
+        self.logged(app, "Observer fail raised exception: SystemExit: 5")
+
+    def test_dispatch(self):
+        def fail(_):
+            raise RuntimeError("the loop is closed")
+
+        app = self.singleton(dispatch=fail)
+        app.trace(print)
+        self.logged(app, "Dispatch fail raised exception: RuntimeError: the loop is closed")
+
+    def test_without_a_handler_python_prints_it(self):
+        code = (
+            "import sys; from Socket_Singleton import Socket_Singleton\n"
+            "def fail(_): raise ValueError('of an observer')\n"
+            "app = Socket_Singleton(port=sys.argv[1])\n"
+            "app.trace(fail)\n"
+            "Socket_Singleton.send(['word'], port=app.port)\n"
+        )
+        program = self.finish(self.start("-c", code, self.port))
+        self.assertEqual(program.out, "")
+        for part in ("Observer fail raised exception: ValueError: of an observer", "Traceback", "in fail"):
+            self.assertIn(part, program.err)

@@ -1,4 +1,4 @@
-"""What an observer says to a launch that asked, and how a launch reads it. Loaded where one asks.
+"""What an observer says to a launch that asked, and how a launch reads it.
 
 An answer is a frame: a byte for its kind, four for the length of what follows, most
 significant first, and that.
@@ -27,8 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from ._platform import sockets
-
 NOTHING = 0
 STATUS = 1
 TEXT = 2
@@ -39,9 +37,6 @@ FRAME_HEAD = 5
 
 # The highest exit status of a process.
 _LAST_STATUS = 255
-
-# Seconds to send an answer after the host has closed: its launch waits for nothing else.
-_ALONE_TIME = 2.0
 
 
 class Reply:
@@ -55,50 +50,51 @@ class Reply:
     def __init__(self, send: Callable[[bytes | None], None], settings: Settings) -> None:
         self._send = send
         self._settings = settings
-        # The connection, after the host has closed; set by the I/O thread while `release`, which
-        # the same observer called that will answer, waits for the end of that thread.
-        self._sock: sockets.socket | None = None
 
     def answer(self, result: object) -> None:
         """Send what an observer returned, or what it `Raised`; or what the future that it returned holds."""
         try:
-            if not isinstance(result, Raised) and hasattr(result, "add_done_callback"):
-                self._follow(result)
+            if isinstance(result, Raised) or not hasattr(result, "add_done_callback"):
+                frame = self._frame_of(result)
             else:
-                self._deliver(self._frame_of(result))
-        except BaseException as error:  # no memory for a text
-            self._settings.tell_raised("Answer", self, error)
-            self.close()
+                self._follow(result)
+                return
+        except BaseException as error:  # the result's own; or there is no memory for it
+            self._settings.tell_raised("Observer", "answer", error)
+            frame = self._frame_of(Raised(error))
+        self._send(frame)
 
     def close(self) -> None:
         """Say that no answer will come: the connection ends."""
-        self._deliver(None)
+        self._send(None)
 
-    def go_on_alone(self, sock: sockets.socket) -> None:
-        """Answer over ``sock`` from now on, without the host."""
-        sock.settimeout(_ALONE_TIME)
-        self._sock = sock
+    def hold_exit(self, seconds: float) -> None:
+        """Have the end of the interpreter wait until this is sent, but not longer than ``seconds``."""
+        import atexit
+        import threading
+
+        send, is_sent = self._send, threading.Event()
+
+        def send_and_let_go(frame: bytes | None) -> None:
+            send(frame)
+            is_sent.set()
+
+        self._send = send_and_let_go
+        atexit.register(is_sent.wait, seconds)
 
     def _follow(self, future: Any) -> None:
         def answer(done: Any) -> None:
             try:
-                result = done.result()
+                frame = self._frame_of(done.result())
             except BaseException as error:  # cancelled, too
-                self._tell_unless_exit(future, error)
-                result = Raised(error)
-            self._deliver(self._frame_of(result, from_future=True))
+                if not isinstance(error, SystemExit):
+                    self._settings.tell_raised("Future", future, error)
+                frame = self._frame_of(Raised(error))
+            self._send(frame)
 
-        try:
-            future.add_done_callback(answer)
-        except BaseException as error:
-            self._settings.tell_raised("Future", future, error)
-            self._deliver(self._frame_of(Raised(error)))
+        future.add_done_callback(answer)
 
-    def _tell_unless_exit(self, future: object, error: BaseException) -> None:
-        if not isinstance(error, SystemExit):
-            self._settings.tell_raised("Future", future, error)
-
-    def _frame_of(self, result: object, from_future: bool = False) -> bytes:
+    def _frame_of(self, result: object) -> bytes:
         """Return the frame for ``result``; what is no answer is logged as well."""
         if isinstance(result, Raised):
             error = result.error
@@ -110,22 +106,8 @@ class Reply:
         if type(result) is int and 0 <= result <= _LAST_STATUS:
             return _frame(STATUS, bytes([result]))
         text = f"{type(result).__name__} is no answer"
-        self._settings.tell_raised("Future" if from_future else "Observer", "answer", TypeError(text))
+        self._settings.tell_raised("Observer", "answer", TypeError(text))
         return _error(text)
-
-    def _deliver(self, frame: bytes | None) -> None:
-        sock = self._sock
-        if sock is None:
-            self._send(frame)
-            return
-        self._sock, self._send = None, _ignore
-        try:
-            if frame is not None:
-                sock.sendall(frame)
-        except OSError:
-            pass  # it has gone
-        finally:
-            sock.close()
 
 
 def encode_answer(text: str) -> bytes:
@@ -198,7 +180,3 @@ def _shown(error: BaseException) -> str:
         text = ""
     name = type(error).__name__
     return f"{name}: {text}" if text else name
-
-
-def _ignore(_: object) -> None:
-    pass

@@ -12,7 +12,7 @@ serving    no descriptor, no memory for one more peer    pausing, for `_PAUSE`
 pausing    the pause is over                             serving
 serving,   `close`, the timeout, the threshold           closing: the port is free at
 pausing                                                  once, or as soon as it wakes
-closing    all connections are ended                     shut
+closing    all connections are ended, or left alone      shut
 serving,   an unexpected error                           failed: nobody is served, and
 pausing                                                  the port is held until `close`
 failed     `close`                                       shut
@@ -27,6 +27,7 @@ import time
 from collections import deque
 
 from . import _peers, _platform
+from ._answers import Reply
 from ._delivery import Delivery
 from ._inbox import Launch
 from ._peers import Peer, Peers
@@ -47,14 +48,7 @@ from ._wire import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Protocol
-
-    class Reply(Protocol):
-        """Where the answer to one launch goes, once it is there; `_answers.Reply`."""
-
-        def answer(self, result: object) -> None: ...
-        def close(self) -> None: ...
-        def go_on_alone(self, sock: sockets.socket) -> None: ...
+    from typing import Any, Callable
 
 
 SERVING = "serving"
@@ -87,6 +81,9 @@ _HEAD_START = 0.002
 
 # Seconds for answers that are there already to be sent when the host closes.
 _LAST_WORDS_TIME = 0.2
+
+# Seconds to send an answer after the host has ended: its launch waits for nothing else.
+_ALONE_TIME = 2.0
 
 # On the monotonic clock.
 _NEVER = float("inf")
@@ -171,7 +168,9 @@ class Host(_platform.ForkAware):
         self._launches = 0
         # Set by any thread, and never unset.
         self._closing = False
-        self._spared: Reply | None = None  # whose connection outlives the host; set before `_closing`
+        # Set by `close`, before `_closing`: that it was called, and the reply whose connection outlives it.
+        self._told_to_close = False
+        self._spared: Reply | None = None
         # Answers on their way: appended by whoever has one, taken by the I/O thread; one step each.
         self._answers: deque[tuple[Peer, bytes | None]] = deque()
         # Taken for good by the I/O thread as it begins; or by who closes before it has: then a
@@ -186,17 +185,19 @@ class Host(_platform.ForkAware):
         self._lock = threading.RLock()
         self._port = listener.getsockname()[1]
         self._forked = False  # set once, in a forked child; read by its threads
-        self._selector = _platform.above_stdio(selectors.DefaultSelector)
-        try:
-            # A byte for "look", the end of the stream for "close": that needs no memory.
-            self._waker, self._wakened = _platform.socket_pair()
-        except BaseException:
-            self._selector.close()
-            raise
-        self._thread = threading.Thread(target=self._run, name="Socket_Singleton I/O", daemon=not timeout)
+        # Made by `start`, when somebody can close this: a signal handler may raise at any step, a
+        # selector and a thread are held in circles, and would be there until a garbage collector comes.
+        self._selector: Any = None
+        self._waker: Any = None
+        self._wakened: Any = None
+        self._thread: threading.Thread | None = None
+        self._is_daemon = not timeout
 
     def start(self) -> None:
         """Begin to serve. If this raises, `close` is called for."""
+        self._make_selector()
+        # A byte for "look", the end of the stream for "close": that needs no memory.
+        self._waker, self._wakened = _platform.socket_pair()
         self.listener.setblocking(False)
         self._waker.setblocking(False)
         self._wakened.setblocking(False)
@@ -204,7 +205,31 @@ class Host(_platform.ForkAware):
         self._selector.register(self.listener, selectors.EVENT_READ)
         self._delivery.inbox.on_room = self.wake
         _platform.follow_forks(self)
-        self._thread.start()
+        name = "Socket_Singleton I/O"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=self._is_daemon)
+        _platform.start_thread(self._thread)
+
+    def _make_selector(self) -> None:
+        """Make the selector, above 2 as all sockets are."""
+        kind, low = selectors.DefaultSelector, []
+        try:
+            while True:
+                # Known from its first moment on; so it can be closed, if it is made only in part.
+                self._selector = kind.__new__(kind)
+                self._selector.__init__()
+                if not _platform.is_stdio(self._selector):
+                    return
+                low.append(self._selector)  # taken meanwhile
+        except BaseException:
+            low.append(self._selector)
+            self._selector = None
+            raise
+        finally:
+            for selector in low:
+                try:
+                    selector.close()
+                except AttributeError:
+                    pass  # it had no descriptor yet
 
     # -- any thread --
 
@@ -233,6 +258,7 @@ class Host(_platform.ForkAware):
             self.given_up.open()
             return
         self._spared = spared or self._spared
+        self._told_to_close = True
         self._closing = True
         if threading.current_thread() is self._thread:
             # In a finalizer, which may run anywhere, also just before the wait.
@@ -246,10 +272,15 @@ class Host(_platform.ForkAware):
                 if not self._ended.wait(_CLOSE_TIME):
                     raise RuntimeError("the I/O thread of Socket_Singleton did not end")
             if self.state == FAILED:
+                _platform.forget_forks(self)
                 self._free_port()
                 self.state = SHUT
-            self._waker.close()
-            if self._thread.is_alive():
+            for peer in list(self._peers.alone):
+                if peer.reply is not self._spared and self._peers.take_alone(peer):
+                    peer.sock.close()
+            if self._waker is not None:
+                self._waker.close()
+            if self._thread is not None and self._thread.is_alive():
                 self._thread.join(_THREAD_END_TIME)
 
     def wake(self) -> None:
@@ -278,21 +309,42 @@ class Host(_platform.ForkAware):
     def send(self, peer: Peer, answer: bytes | None) -> None:
         """Have ``answer`` sent to a peer that asks, which ends its connection; None: have that end."""
         self._answers.append((peer, answer))
-        self.wake()
+        if self._ended.is_open:
+            self._answer_alone()
+        else:
+            self.wake()
+
+    def _answer_alone(self) -> None:
+        """Send what came after the I/O thread has ended, or just before: in the thread that has it."""
+        while True:
+            try:
+                peer, answer = self._answers.popleft()
+            except IndexError:
+                return
+            if not self._peers.take_alone(peer):
+                continue
+            try:
+                peer.sock.settimeout(_ALONE_TIME)
+                peer.sock.sendall(answer or b"")
+            except OSError:
+                pass  # it has gone
+            finally:
+                peer.sock.close()
 
     def forked(self) -> None:
         # The parent's threads are not here, but a lock may be as one held it.
         self._lock = threading.RLock()
         self._forked = True
         self._delivery.forked()
-
-    def in_worker(self) -> None:
-        # A multiprocessing worker may outlive the host; it must not keep the
-        # port, nor hold a peer's connection open that the host has closed.
-        self.state = SHUT
-        self.listener.close()
+        # A child may outlive the host: nobody may wait for an answer whose connection it holds
+        # open. To close a copy ends nothing.
         for peer in self._peers:
             peer.sock.close()
+
+    def in_worker(self) -> None:
+        # A multiprocessing worker must not keep the port, either.
+        self.state = SHUT
+        self.listener.close()
 
     # -- the I/O thread: its turns --
 
@@ -316,10 +368,11 @@ class Host(_platform.ForkAware):
         events = self._selector.select(0) if self._hand_out_by != _NEVER else []
         if events and time.monotonic() < self._hand_out_by:
             return events
-        wait = 0.0 if self._answers else self._wait()
+        wait = self._wait()
         # The last step before this thread sleeps: the other one needs the interpreter.
         self._hand_out()
-        return events or self._selector.select(wait)
+        # Looked at last: what is answered on this thread itself, by a finalizer, wakes nobody.
+        return events or self._selector.select(0.0 if self._answers else wait)
 
     def _wait(self) -> float | None:
         """Return the seconds until something is due; None when only an event can be."""
@@ -341,7 +394,7 @@ class Host(_platform.ForkAware):
             elif key.data.state == _peers.ASKING:
                 self._tend_asking(key.data, mask)
             elif key.data.state != _peers.GONE:  # pragma: no branch (that is a matter of timing)
-                key.data.heard = self._peers.turn
+                key.data.spoke = self._peers.turn
                 if key.data.said < _peers.SHORT:
                     self._read(key.data)
                 else:
@@ -364,7 +417,10 @@ class Host(_platform.ForkAware):
             # What has come and was not read yet counts: this process may have been stopped.
             # It may also be too much, and then another peer is gone.
             elif peer.state != _peers.GONE and self._read(peer):
-                self._finish(peer, hung_up=False)
+                try:
+                    self._finish(peer, hung_up=False)
+                except (OSError, MemoryError):
+                    self._drop(peer)
 
     def _drain_wakened(self) -> None:
         """Take what woke this thread, so that it does not do so again; its end says to close."""
@@ -415,7 +471,7 @@ class Host(_platform.ForkAware):
             if not _platform.ACCEPTED_RESETS:  # pragma: no cover (it is so on Linux)
                 _platform.close_resets(sock)
             peer = Peer(sock, self._new_talk(sock), time.monotonic() + _peers.PEER_TIME)
-            peer.heard = self._peers.turn
+            peer.spoke = self._peers.turn
             self._peers.add(peer)
             # Most launches are here whole by now, and are never watched.
             self._read(peer)
@@ -447,7 +503,7 @@ class Host(_platform.ForkAware):
 
     def _take(self, peer: Peer, data: bytes) -> None:
         """Have what a peer says be judged."""
-        self._peers.hear(peer, len(data))
+        self._peers.count_said(peer, len(data))
         if peer.state == _peers.REFUSED:
             if peer.discarded > MAX_PACKET:
                 self._drop(peer)
@@ -527,8 +583,6 @@ class Host(_platform.ForkAware):
             self._hand_out_by = time.monotonic() + _HEAD_START
 
     def _new_reply(self, peer: Peer) -> Reply:
-        from ._answers import Reply
-
         return Reply(lambda answer: self.send(peer, answer), self._settings)
 
     def _take_in(self, peer: Peer, launch: Launch) -> bool:
@@ -544,7 +598,10 @@ class Host(_platform.ForkAware):
         """Own those that wait for room, as far as there is some."""
         while self._peers.held and not self._closing:
             peer = self._peers.held[0]
-            self._own(peer)
+            try:
+                self._own(peer)
+            except (OSError, MemoryError):
+                self._drop(peer)
             if peer.state == _peers.HELD:
                 return
 
@@ -704,10 +761,8 @@ class Host(_platform.ForkAware):
         """Have the port be anybody's; no launch is owned from then on, but one that is being owned."""
         self._closing = True
         if self.holds_port:
-            try:
-                self._selector.unregister(self.listener)  # a forked child may have it open, too
-            except KeyError:
-                pass  # it pauses, or never began
+            if self.state == SERVING:
+                self._unregister(self.listener)  # a forked child may have it open, too
             self.listener.close()
             self.state = CLOSING
             self.given_up.open()
@@ -719,19 +774,21 @@ class Host(_platform.ForkAware):
         self._hand_out()
         for peer in (*self._peers.reading, *self._peers.held):
             self._drop(peer)
-        try:
-            self._selector.unregister(self._wakened)  # its end would be news for ever
-        except KeyError:
-            pass  # it was never begun
+        self._unregister(self._wakened)  # its end would be news for ever
         self._say_last_words()
         for peer in list(self._peers.asking):
-            reply = peer.reply
-            if reply is self._spared and reply is not None:
-                self._forget(peer)
-                reply.go_on_alone(peer.sock)
-            else:
+            if self._told_to_close and peer.reply is not self._spared:
                 self._end_in_order(peer)
+            else:  # its answer will find it, without this thread
+                self._unwatch(peer)
+                self._peers.leave_alone(peer)
         self._end_thread(SHUT)
+
+    def _unregister(self, sock: sockets.socket) -> None:
+        """Have the selector forget ``sock``; it may never have known it, if `start` was interrupted."""
+        known = self._selector.get_map() if self._selector is not None else None
+        if known and sock in known:
+            self._selector.unregister(sock)
 
     def _fail(self) -> None:
         """Serve nobody any more, after an error that nobody expected, but hold the port."""
@@ -742,15 +799,18 @@ class Host(_platform.ForkAware):
         self._end_thread(FAILED)
 
     def _end_thread(self, state: str) -> None:
-        self._selector.close()
+        if self._selector is not None:
+            self._selector.close()
+        if self._wakened is not None:
+            try:
+                self._wakened.shutdown(sockets.SHUT_RDWR)
+            except OSError:
+                pass
+            self._wakened.close()
         self.state = state
-        try:
-            self._wakened.shutdown(sockets.SHUT_RDWR)
-        except OSError:
-            pass
-        self._wakened.close()
         self._ended.open()
+        self._answer_alone()  # what came before that was open, and found this thread at its end
         if self._lock.acquire(blocking=False):
-            if state == SHUT:
+            if state == SHUT and self._waker is not None:
                 self._waker.close()  # else `close` is under way, and does it
             self._lock.release()

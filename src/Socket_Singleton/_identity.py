@@ -1,12 +1,12 @@
 """Whose instance this is: where a name and a user lead to, and the key that proves both.
 
-The mapping is documented, and never changes: another one would be a second host. With
-the BLAKE2b of 16 bytes over ``Socket_Singleton NUL user NUL name`` (the user as decimal
-uid, on Windows as SID; all in UTF-8), as a number with its most significant byte first:
-the port is 10000 + number % 22768, from 10000 to 32767, below what systems hand to
-outgoing connections. What is left of the division gives three digits to the base 254,
-the lowest first: they, plus 1, are the last three parts of the address, where all of
-127.0.0.0/8 is this machine.
+The mapping is documented, and never changes: another one would be a second host. Take
+the BLAKE2b of 32 bytes over ``Socket_Singleton NUL user NUL name`` (the user as decimal
+uid, on Windows as SID; all in UTF-8), and its first 8 bytes as a number, the most
+significant byte first: the port is 10000 + number % 22768, from 10000 to 32767, below
+what systems hand to outgoing connections. The quotient gives three digits to the base
+254, the lowest first: they, plus 1, are the last three parts of the address, where all
+of 127.0.0.0/8 is this machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import errno
 import os
 
 from . import _platform
-from ._proof import Identity, blake2b
+from ._proof import Identity, digest
 from ._settings import ADDRESS, PORT
 from ._wire import encode_text
 
@@ -26,8 +26,11 @@ _FIRST_PORT, _LAST_PORT = 10_000, 32_767
 # Parts of an address that a name decides, each from 1 to 254: some systems treat 0 and 255 as special.
 _PARTS, _PART_VALUES = 3, 254
 
-_PLACE_SIZE = 16
+# Bytes of the hash that decide the place: as much as the integers of most languages hold. There are
+# 2 ** 39 places, so no place is likelier than another by more than one in 2 ** 25.
+_PLACE_SIZE = 8
 
+# Bytes, those of a digest.
 KEY_SIZE = 32
 
 # Fixed, and not after $XDG_STATE_HOME: all launches of a user must find the same key.
@@ -58,7 +61,7 @@ def place_of(name: str, user: str, whole_network: bool) -> tuple[str, int]:
         whole_network: whether all of 127.0.0.0/8 is this machine.
     """
     text = b"\0".join((b"Socket_Singleton", user.encode(), encode_text("name", name)))
-    number = int.from_bytes(blake2b(text, digest_size=_PLACE_SIZE).digest(), "big")
+    number = int.from_bytes(digest(text)[:_PLACE_SIZE], "big")
     number, offset = divmod(number, _LAST_PORT - _FIRST_PORT + 1)
     if not whole_network:
         return ADDRESS, _FIRST_PORT + offset
@@ -86,7 +89,7 @@ def identify(name: str, secret: bytes | None, make_key: bool) -> Identity:
             there is none, and it was not to be made.
     """
     # A key of BLAKE2b ends at 64 bytes; a secret may be longer.
-    hashed = None if secret is None else blake2b(secret, digest_size=KEY_SIZE).digest()
+    hashed = None if secret is None else digest(secret)
     key = hashed or _key_of_user(make_key)
     return Identity(encode_text("name", name), key)
 
@@ -112,14 +115,19 @@ class _NotTrusted(Exception):
 
 def _read_key(folder: str, path: str) -> bytes:
     """Return the key in the file ``path``, if nobody else can have put it there or read it."""
-    descriptor = os.open(path, _platform.READ_NO_LINK)
+    try:
+        descriptor = os.open(path, _platform.READ_NO_LINK)
+    except OSError:
+        if os.path.islink(path):
+            raise _NotTrusted(f"it is a link; remove it: {path}") from None
+        raise
     try:
         problem = _platform.why_not_private(os.fstat(descriptor), os.lstat(folder))
+        if problem:
+            raise _NotTrusted(f"{problem}: {path}")
         key = os.read(descriptor, KEY_SIZE + 1)
     finally:
         os.close(descriptor)
-    if problem:
-        raise _NotTrusted(f"{problem}: {path}")
     if len(key) != KEY_SIZE:
         raise _NotTrusted(f"the file has not {KEY_SIZE} bytes; remove it when no instance runs: {path}")
     return key

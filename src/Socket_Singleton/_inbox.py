@@ -315,10 +315,13 @@ class Inbox:
 
     def _place_of(self, launch: Launch) -> int:
         """Return where in its row a launch goes back; before the first that came after it."""
-        for place in range(len(self._waiting)):  # no iteration: the row may grow meanwhile
-            if self._waiting[place].number > launch.number:
-                return place
-        return len(self._waiting)
+        place = 0
+        try:
+            while self._waiting[place].number < launch.number:  # no iteration: the row may change meanwhile
+                place += 1
+        except IndexError:
+            pass
+        return place
 
     def _tell_of_room(self) -> None:
         if self._room_is_wanted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ._settings import Settings
 
 TYPE_CHECKING = False
@@ -22,7 +24,9 @@ def check(observer: object) -> None:
     if not callable(observer):
         raise TypeError(f"observer must be callable, not {observer!r}")
     inner: Any = observer
-    while hasattr(inner, "func"):  # functools.partial
+    # Who has one has imported functools, which takes a while.
+    partial = getattr(sys.modules.get("functools"), "partial", ())
+    while isinstance(inner, partial):
         inner = inner.func
     for candidate in (inner, getattr(type(inner), "__call__", None)):  # noqa: B004
         code = getattr(getattr(candidate, "__func__", candidate), "__code__", None)
@@ -97,7 +101,7 @@ class Round:
     def call(self, arguments: tuple[str, ...], asked: bool = False) -> object:
         """Call the observers, and return the first result that is not None, or what was `Raised`.
 
-        What one raises ends that call alone, and is logged; but not a
+        When one raises, only that call ends, and the error is logged; but not a
         ``SystemExit`` that is the answer to a launch that asked.
         """
         answer: object = None

@@ -12,6 +12,8 @@ reading    its packet is whole, the inbox is full    held, for `HOLD_TIME`
 reading,   the host owns its launch                  gone, after the `ACK`; asking, if
 held                                                 it waits for what an observer says
 asking     has its answer, or has gone               gone
+asking     its host ends by itself, or its own       alone: its answer is sent by
+           observer ends it                          who has it, without the host
 any        breaks a rule or a limit, or is too late  gone, by a reset
 =========  ========================================  =========================
 """
@@ -44,6 +46,7 @@ READING = "reading"
 REFUSED = "refused"
 HELD = "held"
 ASKING = "asking"
+ALONE = "alone"
 GONE = "gone"
 
 # Seconds from accept that a peer has for its whole packet. A launch has 2 s; the
@@ -80,10 +83,10 @@ class Peer:
         "buffered",
         "deadline",
         "discarded",
-        "heard",
         "outgoing",
         "reply",
         "sock",
+        "spoke",
         "state",
         "talk",
         "watched",
@@ -96,7 +99,7 @@ class Peer:
         self.state = READING
         self.buffered = 0  # bytes of the packet that are in the sum of all
         self.discarded = 0  # bytes thrown away since it was refused
-        self.heard = 0  # the last turn in which it had something to say
+        self.spoke = 0  # the last turn in which it had something to say
         self.reply: Any = None  # what answers its launch, while it is asking
         self.outgoing = _NOTHING  # of an answer, what is not sent yet
         self.watched = 0  # the selector's events that it is watched for
@@ -116,11 +119,14 @@ class Peers:
         self.reading: dict[Peer, None] = {}
         self.held: deque[Peer] = deque()  # in the order in which their packets became whole
         self.asking: dict[Peer, None] = {}
+        # Written by the I/O thread as it ends. Who takes one out, in one step, has its socket: an
+        # answer on its thread, or `Host.close`.
+        self.alone: dict[Peer, None] = {}
         self.turn = 0
         self._buffered = 0  # bytes of the packets of those that are reading or held
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter([*self.reading, *self.held, *self.asking])
+        return iter([*self.reading, *self.held, *self.asking, *self.alone])
 
     def add(self, peer: Peer) -> None:
         """Take one that was just accepted."""
@@ -149,7 +155,17 @@ class Peers:
         peer.state = ASKING
         self.asking[peer] = None
 
-    def hear(self, peer: Peer, size: int) -> None:
+    def leave_alone(self, peer: Peer) -> None:
+        """Have one wait for its answer without the host."""
+        del self.asking[peer]
+        peer.state = ALONE
+        self.alone[peer] = None
+
+    def take_alone(self, peer: Peer) -> bool:
+        """Return whether ``peer`` was left alone, and its socket is now the caller's; True once."""
+        return self.alone.pop(peer, False) is None
+
+    def count_said(self, peer: Peer, size: int) -> None:
         """Count ``size`` bytes that one has said."""
         if peer.state == REFUSED:
             peer.discarded += size
@@ -206,7 +222,7 @@ class Peers:
             return None
         everybody = (*self.reading, *self.held)
         candidates = [peer for peer in everybody if peer.buffered >= SHORT]
-        return min(candidates or everybody, key=lambda peer: (peer.state == HELD, peer.heard, -peer.buffered))
+        return min(candidates or everybody, key=lambda peer: (peer.state == HELD, peer.spoke, -peer.buffered))
 
     def _leave(self, peer: Peer) -> None:
         self._buffered -= peer.buffered

@@ -125,10 +125,15 @@ def close_ends(sock: sockets.socket) -> None:
 _LAST_OF_STDIO = 2
 
 
+def is_stdio(made: Any) -> bool:
+    """Whether ``made`` has 0, 1 or 2 as its descriptor, if it has one."""
+    return hasattr(made, "fileno") and made.fileno() <= _LAST_OF_STDIO
+
+
 def above_stdio(make: Callable[[], Made]) -> Made:
     """Return what ``make`` does, made again while its descriptor is 0, 1 or 2."""
     made = make()
-    if not hasattr(made, "fileno") or made.fileno() > _LAST_OF_STDIO:
+    if not is_stdio(made):
         return made
     try:
         return above_stdio(make)  # the low one is taken meanwhile
@@ -147,7 +152,7 @@ def accept(listener: Any) -> sockets.socket:
     try:
         return sockets.socket(listener.family, listener.type, listener.proto, fileno=descriptor)
     except BaseException:
-        os.close(descriptor)
+        sockets.close(descriptor)  # not `os.close`: on Windows it is a handle, and no descriptor
         raise
 
 
@@ -399,9 +404,9 @@ def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
         except OSError:
             pass  # Ctrl-C has ended the wait
 
+    waker.setblocking(False)
     before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     try:
-        waker.setblocking(False)
         threading.Thread(target=wait_and_wake, daemon=True).start()
         while not result:
             wakened.recv(64)
@@ -410,6 +415,21 @@ def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
         signal.set_wakeup_fd(before)
         wakened.close()
         waker.close()
+
+
+def start_thread(thread: Any) -> None:
+    """Start ``thread``; if a signal handler raises meanwhile, raise that.
+
+    In the middle of its wait for the new thread, `threading` would then release a lock that
+    it does not hold, and raise RuntimeError instead.
+    """
+    handled = sys.exc_info()[1]
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if error.__context__ is None or error.__context__ is handled:
+            raise
+        raise error.__context__ from None
 
 
 class ForkAware:

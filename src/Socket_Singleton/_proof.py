@@ -5,11 +5,12 @@ are fixed, numbers have their most significant byte first:
 
 ======================  ======================================================
 launch: hello           `HELLO`, nonce (32)
-host: hello             01, nonce (32), process id (4), proof of the host (32)
+host: hello             01, nonce (32), process id (4), proof of the host (32);
+                        or ``NAK`` and a reason, if it is of another kind
 launch: claim           flags (1; bit 0: it waits for an answer), length of the
                         packet (4), its digest (32), proof of the launch (32)
 launch: packet          arguments, each with a NUL behind it
-host                    ``ACK``; or ``NAK`` and a reason, also in place of its hello
+host                    ``ACK``; or ``NAK`` and a reason
 host, if asked          one frame: see `_answers`
 ======================  ======================================================
 
@@ -49,6 +50,7 @@ from ._wire import (
     MAX_PACKET,
     NAK,
     NEEDS_A_NAME,
+    NEEDS_NO_NAME,
     NO_PROOF,
     Answer,
     Foreign,
@@ -65,8 +67,6 @@ except ImportError:
     from hashlib import blake2b
 
 from _operator import _compare_digest
-
-__all__ = ["blake2b"]  # what is imported here for others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ _HOST_LABEL = b"host\0"
 _LAUNCH_LABEL = b"launch\0"
 
 _ASKS = 1
+
+# What a host may say in place of its hello: that it is none of this kind. Any other refusal is
+# for a host that has proved itself, or a stranger could have launches end quietly: `ENOUGH_CLIENTS`.
+_UNPROVED_REFUSALS = (NAK + NEEDS_NO_NAME, NAK + NEEDS_A_NAME)
 
 # Bytes of a foreign answer that are shown.
 _GLIMPSE = 32
@@ -121,7 +125,7 @@ def digest(data: bytes | bytearray) -> bytes:
     return blake2b(data, digest_size=PROOF_SIZE).digest()
 
 
-def place_of(name: Any) -> bytes:
+def place_bytes(name: Any) -> bytes:
     """Return an address and port, as the system names them, in the form that both sides have."""
     address = str(name[0]).partition("%")[0]  # a zone is each side's own word
     if address.startswith("::ffff:"):  # IPv4 on a socket of IPv6
@@ -148,7 +152,7 @@ class HostSide:
     def __init__(self, identity: Identity, local: Any) -> None:
         """Make one for a connection that was accepted at ``local``, as the system names it."""
         self._identity = identity
-        self._place = place_of(local)
+        self._place = place_bytes(local)
         self._data = bytearray()
         self._said = b""  # both hellos
         self._length = 0
@@ -196,7 +200,7 @@ class HostSide:
     def _greet(self, before: int) -> bytes:
         data = self._data
         if not HELLO.startswith(data[: len(HELLO)]):
-            foreign = is_foreign(data, before)
+            foreign = is_foreign(data, before if before > len(HELLO) else 0)
             if foreign:
                 raise Foreign
             if foreign is False or len(data) > LONGEST_LINE:
@@ -264,7 +268,7 @@ class LaunchSide:
 
     def open(self, remote: Any) -> bytes:
         """Return what to say first to a host at ``remote``, as the system names it."""
-        self._place = place_of(remote)
+        self._place = place_bytes(remote)
         self._said = HELLO + os.urandom(NONCE_SIZE)
         return self._said
 
@@ -282,11 +286,11 @@ class LaunchSide:
 
     def _judge_hello(self, over: bool) -> bytes:
         data = bytes(self._data)
-        if data[:1] == NAK and (len(data) > 1 or over):
+        if data[:2] in _UNPROVED_REFUSALS:
             self.found, self.seen = meaning_of(data)
         elif not data:
             self._find_stranger("it ended the connection without a word")
-        elif data[:1] not in (_HOST_HELLO, NAK) or len(data) > _HOST_HELLO_SIZE:
+        elif data != NAK and (data[:1] != _HOST_HELLO or len(data) > _HOST_HELLO_SIZE):
             self._find_stranger(f"it answers {data[:_GLIMPSE]!r}")
         elif over:
             self._find_stranger("it ended the connection before it had proved itself")

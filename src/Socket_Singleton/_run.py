@@ -116,4 +116,7 @@ def _wait_for(process: subprocess.Popen[bytes]) -> int:
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:
     with contextlib.suppress(OSError):  # it has just ended, or is another user's
-        process.send_signal(number)
+        try:
+            process.send_signal(number)
+        except ValueError:  # Windows sends a process no SIGINT of ours, but can end it
+            process.terminate()

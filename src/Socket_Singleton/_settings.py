@@ -187,9 +187,9 @@ def encode_secret(secret: str | None) -> bytes | None:
 
 def _has_own_text(value: object) -> bool:
     """Whether its class says how it looks as text, so that the text is meant to be used."""
-    return type(value).__str__ is not object.__str__ and not isinstance(
-        value, (bytes, bytearray, BaseException)
-    )
+    # Of these some have one, and some versions of Python give one to a number too.
+    others = (int, float, complex, bytes, bytearray, BaseException, type(None))
+    return type(value).__str__ is not object.__str__ and not isinstance(value, others)
 
 
 def _number(kind: Callable[[Any], Number], name: str, value: object, what: str) -> Number:
@@ -197,7 +197,7 @@ def _number(kind: Callable[[Any], Number], name: str, value: object, what: str) 
     wrong: type[Exception] = ValueError
     try:
         number = kind(value)
-        if number == number and (not isinstance(value, float) or number == value):
+        if number == number and (isinstance(value, str) or number == value):
             return number
     except (TypeError, ValueError, OverflowError) as error:
         wrong = TypeError if isinstance(error, TypeError) else ValueError
@@ -222,9 +222,9 @@ def count(name: str, value: int | str) -> int:
 
 def seconds(name: str, value: float | str, for_ever: bool = False) -> float:
     """Return ``value`` as seconds: an int where it is whole, which is how 2.0.0 shows it."""
-    if for_ever and value == FOR_EVER:
-        return FOR_EVER
     number = _number(float, name, value, "a number of seconds")
+    if for_ever and number == FOR_EVER:
+        return FOR_EVER
     if not 0 <= number < FOR_EVER:
         also = "" if number < 0 else " and finite"
         raise ValueError(f"{name} must be greater than or equal to 0{also}")

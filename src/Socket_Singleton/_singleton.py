@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 # Seconds that the interpreter's exit waits for observers to take what the host
-# owns: nothing to a person, plenty for an observer that only queues.
+# owns, and for the answer of one that has released: nothing to a person, plenty for
+# an observer that only queues, or returns.
 EXIT_TIME = 0.2
 
 _OTHER_INSTANCE = (
@@ -52,7 +53,7 @@ class Socket_Singleton:
     constructor. The host calls the observers registered with `trace`.
 
     A launch that could be neither host nor delivered says why: on stderr with
-    exit status 1, or as the text of the error. It has about 2 seconds for it.
+    exit status 1, or as the text of the error. It tries for 2 seconds at most.
 
     In a ``multiprocessing`` worker that is importing a module the constructor does
     nothing: workers are not launches.
@@ -137,7 +138,7 @@ class Socket_Singleton:
     )
 
     # For code that was written for 2.0.0.
-    _observers: dict[Any, Any] = _view("_watch", "registered", "Observer to its args and kwargs.")
+    _observers: dict[Any, Any] = _view("_observing", "registered", "Observer to its args and kwargs.")
     _arguments: list[tuple[str, ...]] = _view(
         "_inbox", "heard", "Launches that found no observer; a live list."
     )
@@ -185,7 +186,12 @@ class Socket_Singleton:
             _identity.check_name(name)
             self.address, self.port = _identity.place_unless_given(name, self.address, self.port)
         if not _platform.is_worker_importing():
-            self._launch()
+            try:
+                self._launch()
+            except BaseException:
+                # Whatever comes, be it out of a signal handler at any step: nothing is left.
+                self.release()
+                raise
 
     def _launch(self) -> None:
         """Be the host; or hand over, and end."""
@@ -198,8 +204,6 @@ class Socket_Singleton:
                     self._end(outcome)
             self._serve(endpoint, identity)
         except BaseException:
-            # Whatever comes, be it out of a signal handler at any step: nothing is left.
-            self.release()
             endpoint.drop_listener()
             raise
 
@@ -261,9 +265,11 @@ class Socket_Singleton:
         return _place(self.address, self.port, self.name)
 
     def _remedy(self, found: str) -> str:
-        if found != Answer.FOREIGN:
-            return ""
-        return "; choose another port" if self.name else "; choose another port, or a name"
+        """Return what a person can do about who is there."""
+        if self.name:
+            strange = found in (Answer.FOREIGN, Answer.REJECTED, Answer.SILENT)
+            return "; end the program that has the port, or choose another port" if strange else ""
+        return "; choose another port, or a name" if found == Answer.FOREIGN else ""
 
     def _serve(self, endpoint: Endpoint, identity: Identity | None) -> None:
         """Be the host."""
@@ -313,7 +319,7 @@ class Socket_Singleton:
         return self._made_delivery
 
     @property
-    def _watch(self) -> Any:
+    def _observing(self) -> Any:
         return self._delivery.observers
 
     @property
@@ -382,8 +388,8 @@ class Socket_Singleton:
         Observers run where ``dispatch`` takes them; without it, on one daemon
         thread of their own: one launch at a time in order of arrival, each
         through all observers in order of registration. Neither the host nor
-        second launches wait for them. What one raises, ``SystemExit`` too, ends
-        that call alone, and is logged (logger ``Socket_Singleton``, level ERROR; a
+        second launches wait for them. When one raises, by ``SystemExit`` too,
+        only that call ends; the error is logged (logger ``Socket_Singleton``, level ERROR; a
         line on stdout as well, if ``verbose``). They may call anything here,
         `release` included.
 
@@ -428,7 +434,11 @@ class Socket_Singleton:
         if host is not None and delivery is not None:
             import atexit
 
-            host.close(delivery.current_reply())
+            reply = delivery.current_reply()
+            if reply is not None:
+                # The release may be what the program waits for, to end: before that is in sight.
+                reply.hold_exit(EXIT_TIME)
+            host.close(reply)
             atexit.unregister(self._end_with_interpreter)
         if delivery is not None:
             delivery.stop()

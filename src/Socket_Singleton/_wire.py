@@ -242,7 +242,8 @@ class Packet:
             if len(self._words) >= len(HELLO):
                 raise Refused(NEEDS_NO_NAME)
             return
-        foreign = is_foreign(self._words, since)
+        # While it began like a hello it was not judged.
+        foreign = is_foreign(self._words, since if since > len(HELLO) else 0)
         if foreign:
             raise Foreign
         self._open = foreign is None

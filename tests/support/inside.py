@@ -20,10 +20,13 @@ from Socket_Singleton import (
     __main__,
     _client,
     _host,
+    _identity,
     _inbox,
     _peers,
     _platform,
+    _proof,
     _run,
+    _settings,
     _singleton,
     _watch,
     _wire,
@@ -37,6 +40,8 @@ _LIMITS = {
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HOLD_TIME": (_peers, "HOLD_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
+    "LAST_WORDS_TIME": (_host, "_LAST_WORDS_TIME"),
+    "MAX_ASKING": (_peers, "MAX_ASKING"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
     "MAX_PEERS": (_peers, "MAX_PEERS"),
@@ -51,8 +56,31 @@ _LIMITS = {
 ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
 OTHER_SECRET, ENOUGH_CLIENTS = _wire.NAK + _wire.OTHER_SECRET, _wire.NAK + _wire.ENOUGH_CLIENTS
 
+# How launches with a name begin, and how hosts refuse.
+HELLO, NAK = _wire.HELLO, _wire.NAK
+
+# The port of who gives none.
+PORT = _settings.PORT
+
 # The class of the sockets that a launch makes; tests make subclasses of it that fail.
 LaunchSocket = _platform.sockets.socket
+
+
+def failing(method: str, error: BaseException, times: float = 1, when=lambda *_: True):
+    """Return a class of sockets whose ``method`` raises ``error`` instead, ``times`` times in all.
+
+    Args:
+        when: called with the arguments; only calls for which it is true fail.
+    """
+    failed = []
+
+    def fail_or_do(self, *args):
+        if len(failed) < times and when(*args):
+            failed.append(args)
+            raise error
+        return getattr(LaunchSocket, method)(self, *args)
+
+    return type("Failing", (LaunchSocket,), {method: fail_or_do, "failed": failed})
 
 
 def limit(name: str):
@@ -72,6 +100,81 @@ def limits(**values):
         yield
 
 
+# -- names --
+
+
+def place_of_name(name: str) -> tuple[str, int]:
+    """Return where ``name`` of this user is."""
+    return _identity.place_unless_given(name, _settings.ADDRESS, PORT)
+
+
+def key_file() -> str:
+    """Return the path of this user's key, which may not be there."""
+    return os.path.join(_platform.state_base(_identity._FOLDER), "key")
+
+
+def identity(name: str, secret: bytes | None = None):
+    """Return who this user is as ``name``; the key is made if there is none."""
+    return _identity.identify(name, secret, make_key=True)
+
+
+def is_sending_an_answer(app) -> bool:
+    """Whether a launch has not taken all of its answer yet."""
+    return any(peer.outgoing for peer in app._host._peers.asking)
+
+
+class LaunchThatDoesNotRead:
+    """A launch that asks, and does not take the answer until it is told to."""
+
+    def __init__(self, name: str, argv) -> None:
+        side = _proof.LaunchSide(identity(name), _wire.encode(argv), asks=True)
+        self._sock = socket.create_connection(place_of_name(name), 30)
+        self.said = [side.open(self._sock.getpeername())]  # in its turns
+        self._sock.sendall(self.said[0])
+        self.heard, claim = b"", b""
+        while not claim:
+            self.heard += self._sock.recv(1)
+            claim = side.feed(self.heard[-1:])
+        self._say(claim)
+
+    def _say(self, claim: bytes) -> None:
+        self.said.append(claim)
+        self._sock.sendall(claim)
+
+    def read(self) -> bytes:
+        """Return all that the host still says."""
+        chunks = list(iter(lambda: self._sock.recv(1_000_000), b""))
+        return b"".join(chunks)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class LaunchThatStopsHalfway(LaunchThatDoesNotRead):
+    """A launch that has proved itself, and has said the half of its packet until `go_on`."""
+
+    def __init__(self, name: str, word: str) -> None:
+        super().__init__(name, (word,))
+
+    def _say(self, claim: bytes) -> None:
+        half = len(claim) // 2
+        self.rest = claim[half:]
+        super()._say(claim[:half])
+
+    def go_on(self) -> None:
+        self._sock.sendall(self.rest)
+
+
+def count_kept(side) -> int:
+    """Return the bytes that one side of a conversation keeps of what it was fed."""
+    return len(side._data)
+
+
+def count_proved(app) -> int:
+    """Return the peers of the host that have proved themselves, and whose packets are not whole."""
+    return sum(peer.talk.proved for peer in app._host._peers.reading)
+
+
 # -- the host --
 
 
@@ -83,6 +186,16 @@ def is_inert(app) -> bool:
 def count_peers(app) -> int:
     """Return how many connections the host has whose packets are not whole."""
     return len(list(app._host._peers))
+
+
+def count_held(app) -> int:
+    """Return how many connections wait with a whole packet for room in the inbox."""
+    return len(app._host._peers.held)
+
+
+def count_asking(app) -> int:
+    """Return the launches that wait for an answer."""
+    return len(app._host._peers.asking)
 
 
 def count_received(app) -> int:
@@ -153,6 +266,50 @@ def admissions_of_hosts(after):
         after()
 
     with mock.patch.object(_host.Host, "_admit", admit_and_tell):
+        yield
+
+
+@contextlib.contextmanager
+def sockets_of_peers(kind):
+    """Have hosts take each connection as a ``kind``; see `failing`."""
+    accept = _platform.accept
+
+    def accept_as_that(listener):
+        sock = accept(listener)
+        return kind(listener.family, listener.type, listener.proto, sock.detach())
+
+    with mock.patch.object(_platform, "accept", accept_as_that):
+        yield
+
+
+def ends_in_order(level: int, option: int, value: object) -> bool:
+    """Whether a call of `setsockopt` has the end of a connection no longer be a reset."""
+    return option == socket.SO_LINGER and value == _platform.linger(False)
+
+
+def wake(app) -> None:
+    """Have the I/O thread look, though there is nothing new."""
+    app._host.wake()
+
+
+def wake_by(app, kind) -> None:
+    """Have the I/O thread be woken by a ``kind`` from now on; see `failing`."""
+    waker = app._host._waker
+    app._host._waker = kind(waker.family, waker.type, waker.proto, waker.detach())
+    app._host._waker.setblocking(False)
+
+
+@contextlib.contextmanager
+def no_memory_to_decode(times: int):
+    """Have the next ``times`` looks at what a launch said fail."""
+    decode, left = _inbox.decode, [MemoryError("no memory for that")] * times
+
+    def decode_or_fail(words):
+        if left:
+            raise left.pop()
+        return decode(words)
+
+    with mock.patch.object(_inbox, "decode", decode_or_fail):
         yield
 
 
@@ -229,6 +386,11 @@ def interrupt_release(app, handler) -> None:
         handler()
 
     app._host._wake_to_close = interrupted
+
+
+def constructor_code() -> types.CodeType:
+    """Return the code of the constructor, as frames have it."""
+    return _singleton.Socket_Singleton.__init__.__code__
 
 
 def interrupt_news(app, handler):
@@ -353,6 +515,20 @@ def somebody_seems_to_want_launches(app) -> None:
 # -- the launch --
 
 
+@contextlib.contextmanager
+def owned_launches(after):
+    """Have launches that ask call ``after()`` when the host owns them, before they are answered."""
+    judge = _proof.LaunchSide._judge_reply
+
+    def judge_and_tell(side, over):
+        judge(side, over)
+        if side.owned:
+            after()
+
+    with mock.patch.object(_proof.LaunchSide, "_judge_reply", judge_and_tell):
+        yield
+
+
 def claim(port: int, wait: float = 0.0) -> socket.socket | None:
     """Return a listener as that of a host, or None if the port is still taken after ``wait`` seconds."""
     endpoint = _client.Endpoint("127.0.0.1", port)
@@ -380,6 +556,19 @@ def claims_of_launches(after, kind=LaunchSocket):
 def sockets_of_launches(factory):
     """Have launches make their sockets by ``factory``."""
     with mock.patch.object(_platform, "new_socket", lambda family: factory(family, socket.SOCK_STREAM)):
+        yield
+
+
+@contextlib.contextmanager
+def connections_of_launches(before):
+    """Have launches in this process call ``before(sock)`` before each connection."""
+    connect = _client.Endpoint._connect
+
+    def tell_and_connect(endpoint, sock, deadline):
+        before(sock)
+        return connect(endpoint, sock, deadline)
+
+    with mock.patch.object(_client.Endpoint, "_connect", tell_and_connect):
         yield
 
 

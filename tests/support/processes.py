@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import unittest
 from pathlib import Path
 
 from .waiting import PATIENCE, wait_until
@@ -124,6 +126,20 @@ class Program:
             reader.join(PATIENCE)
         if self.process.stdout:
             self.process.stdout.close()
+
+
+def python_of_another_user(user: int = 65534) -> list[str]:
+    """Return how to start Python as another user; skip the test where that cannot be done."""
+    if os.name != "posix" or os.geteuid() != 0 or not shutil.which("setpriv"):
+        raise unittest.SkipTest("only root can be another user, by setpriv")
+    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    # This interpreter may lie in root's own folders.
+    for python in (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin")):
+        command = [*become, str(python), "-B"]
+        tried = subprocess.run([*command, "-c", ""], stderr=subprocess.DEVNULL, check=False)
+        if not tried.returncode:
+            return command
+    raise unittest.SkipTest("there is no Python that another user can start")
 
 
 def environment(more=None) -> dict[str, str]:

@@ -1,0 +1,24 @@
+"""A host whose first observer comes when its main thread has ended: late_trace.py PORT."""
+
+import sys
+import threading
+
+from saying import say
+
+from Socket_Singleton import Socket_Singleton
+
+
+def observe(args):
+    say("got", *args)
+    app.release()
+
+
+def trace_late():
+    main.join()
+    app.trace(observe)
+    say("traced")
+
+
+main = threading.main_thread()
+app = Socket_Singleton(port=sys.argv[1], timeout=600)
+threading.Thread(target=trace_late).start()

@@ -1,0 +1,535 @@
+"""Hosts and launches with a name, and whoever else may have the port."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
+
+from .support import (
+    ACK,
+    PATIENCE,
+    PORT,
+    PROGRAMS,
+    Collector,
+    NamedTestCase,
+    Shelf,
+    Stopwatch,
+    descriptors,
+    free_port,
+    inside,
+    python_of_another_user,
+    read_to_end,
+    wait_until,
+)
+
+HELLO, NAK = inside.HELLO, inside.NAK
+
+# Seconds, the most that a launch takes: what it has for the hand-over, and a busy machine.
+AT_MOST = inside.limit("HAND_OVER_TIME") + 1
+
+
+class TestNamed(NamedTestCase):
+    """Every other parameter does with a name what it does without one."""
+
+    def command(self, *words, **options):
+        return self.start("-m", "Socket_Singleton", *words, **options)
+
+    def test_arguments_arrive_as_they_are(self):
+        launches = Collector()
+        self.named().trace(launches)
+        cases = [("a",), ("",), ("", ""), ("two words", "", "\u00e9\udcff\n"), ("x" * 1_000_000,)]
+        for argv in cases:
+            error = self.named_launch(*argv)
+            self.assertEqual((error.delivered, error.pid), (True, os.getpid()))
+            self.assertEqual((error.address, error.port), (self.address, self.port))
+        launches.wait_for(*cases)
+
+    def test_longest_command_line(self):
+        launches = Collector()
+        self.named().trace(launches)
+        argv = ("x" * (inside.MAX_PACKET - 1),)
+        Socket_Singleton.send(argv, name=self.name, timeout=PATIENCE)
+        launches.wait_for(argv)
+
+    def test_strict(self):
+        app = self.named()
+        with self.assertRaises(SystemExit) as caught:
+            Socket_Singleton(name=self.name, argv=["a"])
+        self.assertIsNone(caught.exception.code)
+        self.assertEqual(app.arguments, (("a",),))
+
+    def test_program(self):
+        host = self.start(PROGRAMS / "answering.py", self.name, ready="host")
+        launch = self.finish(self.start(PROGRAMS / "answering.py", self.name, "a b", ""))
+        self.assertEqual((launch.out, launch.err), ("", ""))
+        host.expect("got ('a b', '')")
+        self.assertEqual(Socket_Singleton.pid_of(self.name), host.pid)
+        self.assertEqual(self.named_launch().pid, host.pid)
+
+    def test_client_false(self):
+        """Nothing is handed over, and the host has proved itself all the same."""
+        app = self.named()
+        error = self.named_launch("a", client=False)
+        self.assertEqual((error.delivered, error.pid), (None, os.getpid()))
+        with self.assertRaises(SystemExit) as caught:
+            Socket_Singleton(name=self.name, client=False)
+        self.assertIsNone(caught.exception.code)
+        self.assertEqual((app.clients, app.arguments), (0, ()))
+
+    def test_wait(self):
+        app = self.named()
+        self.in_background(app.release)
+        self.named(wait=PATIENCE)
+        with Stopwatch() as took:
+            self.assertTrue(self.named_launch("a", wait=0.1).delivered)
+        self.assertLess(took.seconds, 1)
+
+    def test_timeout(self):
+        app = self.named(timeout=0.1)
+        self.assertTrue(app.join(PATIENCE))
+        self.named()
+
+    def test_dispatch_and_notify_empty(self):
+        shelf, launches = Shelf(), Collector()
+        self.named(dispatch=shelf, notify_empty=True).trace(launches)
+        self.named_launch()
+        self.named_launch("a")
+        shelf.wait_for(2)
+        self.assertEqual(launches.calls, [])
+        shelf.run()
+        launches.wait_for((), ("a",))
+
+    def test_argv(self):
+        launches = Collector()
+        self.named().trace(launches)
+        self.named_launch("not these", argv=["these"])
+        launches.wait_for(("these",))
+
+    def test_max_clients_ends_quietly(self):
+        app = self.named(max_clients=1)
+        self.assertIs(self.named_launch("a").delivered, True)
+        self.assertIs(self.named_launch("b").delivered, False)
+        with self.assertRaises(SystemExit) as caught:
+            Socket_Singleton(name=self.name, argv=["c"])
+        self.assertIsNone(caught.exception.code)
+        self.assertEqual(app.arguments, (("a",),))
+
+    def test_release_threshold(self):
+        launches = Collector()
+        app = self.named(release_threshold=2)
+        app.trace(launches)
+        self.named_launch("a")
+        self.named_launch("b")
+        self.assertTrue(app.join(PATIENCE))
+        launches.wait_for(("a",), ("b",))
+        self.named()
+
+    def test_secret_that_changes_while_the_host_runs(self):
+        app = self.named(secret="first")
+        self.assertIs(self.named_launch("a", secret="first").delivered, True)
+        app.secret = "second"
+        self.assertIs(self.named_launch("b", secret="first").delivered, False)
+        self.assertIs(self.named_launch("c", secret="second").delivered, True)
+        app.secret = None
+        self.assertIs(self.named_launch("d", secret="second").delivered, False)
+        self.assertIs(self.named_launch("e").delivered, True)
+        self.assertEqual(app.arguments, (("a",), ("c",), ("e",)))
+
+    def test_send_and_questions(self):
+        app = self.named()
+        Socket_Singleton.send(["a"], name=self.name)
+        self.assertIs(Socket_Singleton.is_running(name=self.name), True)
+        self.assertEqual(Socket_Singleton.pid_of(self.name), os.getpid())
+        self.assertEqual((app.clients, app.arguments), (1, (("a",),)))
+        app.release()
+        self.assertIs(Socket_Singleton.is_running(name=self.name), False)
+        self.assertIsNone(Socket_Singleton.pid_of(self.name))
+        with self.assertRaisesRegex(ConnectionRefusedError, re.escape(self.name)):
+            Socket_Singleton.send(["a"], name=self.name)
+
+    def test_two_names_are_two_instances(self):
+        first, second = self.named(), self.named(name=f"{self.name}, second profile")
+        self.named_launch("a")
+        self.named_launch("b", name=second.name)
+        self.assertEqual((first.arguments, second.arguments), ((("a",),), (("b",),)))
+
+    def test_host_on_all_addresses(self):
+        for address in ("0.0.0.0", ""):
+            with self.subTest(address):
+                place = {"address": address, "port": free_port()}
+                app = self.named(**place)
+                self.assertIs(self.named_launch("a", **place).delivered, True)
+                self.assertIs(self.named_launch("b", **{**place, "address": "localhost"}).delivered, True)
+                app.release()
+
+    def test_command_line(self):
+        place = ("--name", self.name)
+        self.assertEqual(self.finish(self.command("status", *place), 1).out, f"{self.name}: does not run")
+        watch = self.command("watch", *place)
+        wait_until(lambda: Socket_Singleton.is_running(name=self.name), "watch is the host")
+        status = self.finish(self.command("status", *place))
+        self.assertEqual(status.out, f"{self.name}: process {watch.pid}")
+        self.assertEqual(self.finish(self.command("send", *place, "--", "a b", "")).out, "")
+        watch.expect('["a b", ""]')
+        run = self.command("run", *place, "--", sys.executable, "-c", "print('runs')")
+        self.assertEqual(self.finish(run).out, "")
+        refused = self.finish(self.command("run", *place, "--no-forward", "--", "x"), 1)
+        self.assertEqual((refused.out, refused.err), ("", ""))
+        watch.kill()
+        run = self.command("run", *place, "--", sys.executable, "-c", "print('runs')")
+        self.assertEqual(self.finish(run).out, "runs")
+        told = self.finish(self.command("send", *place, "--", "a"), 1)
+        self.assertIn(self.name, told.err)
+        self.assertIn("nobody listens", told.err)
+        self.assertIn("name must not be empty", self.finish(self.command("status", "--name", ""), 2).err)
+
+    # -- faults of the hand-over --
+
+    def storm(self, count: int) -> list:
+        """Return what becomes of ``count`` launches, eight at a time: "host", `delivered`, or an error."""
+        numbers, outcomes = itertools.count(), []
+
+        def launch():
+            for number in iter(numbers.__next__, None):
+                if number >= count:
+                    return
+                try:
+                    app = Socket_Singleton(name=self.name, strict=False, argv=[str(number)])
+                except MultipleSingletonsError as error:
+                    outcomes.append((number, error.delivered))
+                except Exception as error:
+                    outcomes.append((number, error))
+                else:
+                    app.trace(self.storm_observer)
+                    outcomes.append((number, "host"))
+                    wait_until(lambda app=app: app.clients > 2 or len(outcomes) > count - 9, "some came")
+                    app.release()
+                    self.left.extend(app.arguments)
+
+        threads = [self.in_background(launch) for _ in range(8)]
+        for thread in threads:
+            self.join(thread)
+        return outcomes
+
+    def test_releases_under_a_storm_of_launches(self):
+        self.left, self.storm_observer = [], Collector()
+        outcomes = self.storm(400)
+        self.assertEqual(sorted(number for number, _ in outcomes), list(range(400)))
+        delivered = [number for number, outcome in outcomes if outcome is True]
+        self.assertEqual({outcome for _, outcome in outcomes}, {True, "host"}, outcomes)
+        heard = self.storm_observer.calls
+        wait_until(lambda: len(heard) + len(self.left) >= len(delivered), "all are heard or left")
+        self.assertEqual(sorted(int(args[0]) for args in (*heard, *self.left)), sorted(delivered))
+
+    @unittest.skipUnless(hasattr(signal, "SIGKILL"), "this system does not kill so")
+    def test_kills_under_a_storm_of_launches(self):
+        """A killed host takes along what it owned. No other launch is lost, and each is told."""
+        hosts, launches = [self.start(PROGRAMS / "answering.py", self.name, ready="host")], []
+
+        def all_but_one_ended():
+            return sum(launch.process.poll() is None for launch in launches if launch not in hosts) <= 1
+
+        for number in range(5):
+            launches += (self.start(PROGRAMS / "answering.py", self.name, str(number)) for _ in range(3))
+            hosts[-1].kill()
+            wait_until(all_but_one_ended, "all but the next host were delivered")
+            running = [launch for launch in launches if launch.process.poll() is None]
+            hosts += running or [self.start(PROGRAMS / "answering.py", self.name)]
+            hosts[-1].expect("host")
+        for launch in launches:
+            if launch not in hosts:
+                self.finish(launch)
+                self.assertEqual(launch.err, "")
+
+    def test_many_silent_peers(self):
+        """They take nobody's room; some of them have begun to talk."""
+        app, launches = self.named(), Collector()
+        app.trace(launches)
+        for number in range(300):
+            peer = self.connect()
+            if number % 3:
+                peer.sendall(HELLO[: number % len(HELLO)] if number % 2 else HELLO + bytes(32))
+        for number in range(20):
+            self.assertIs(self.named_launch(str(number)).delivered, True)
+        launches.wait_for(*((str(number),) for number in range(20)))
+        self.assertLessEqual(inside.count_peers(app), inside.limit("MAX_PEERS"))
+        self.assertEqual(app.clients, 20)
+
+    def test_who_has_proved_itself_stays_for_longer(self):
+        """A long packet on its way is not in danger from those who only connect."""
+        with inside.limits(MAX_PEERS=5):
+            app = self.named()
+            sending = inside.LaunchThatStopsHalfway(self.name, (b"x" * 100_000).decode())
+            self.addCleanup(sending.close)
+            wait_until(lambda: inside.count_proved(app) == 1, "it has proved itself")
+            for _ in range(20):
+                self.connect()
+            wait_until(lambda: inside.count_peers(app) == 5, "others had to go")
+            sending.go_on()
+            wait_until(lambda: app.clients == 1, "it is owned")
+
+    def test_peers_of_no_name_are_refused_and_not_counted(self):
+        app = self.named(release_threshold=2, max_clients=2)
+        packets = (b"\0", b"a\0", b"secret\0a\0", b"open\0my file.txt\0", os.urandom(64) + b"\0", b"H")
+        for packet in packets:
+            with self.subTest(packet=packet):
+                self.assertEqual(self.exchange(packet), NAK + b"N")
+        for request in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01" + bytes(50)):
+            with self.subTest(request=request), self.assertRaises(ConnectionError):
+                self.exchange(request)
+        with self.connect() as silent:
+            silent.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(silent), b"")
+        self.assertEqual((app.clients, app.arguments, app._listening), (0, (), True))
+        self.assertIs(self.named_launch("a").delivered, True)
+
+    def test_launch_without_a_name_is_told(self):
+        self.named()
+        error = self.second_launch("a", address=self.address)
+        self.assertIs(error.delivered, False)
+        self.assertIn("takes only launches that have it", str(error))
+        with self.assertRaisesRegex(ConnectionError, "takes only launches that have it"):
+            Socket_Singleton.send(["a"], self.address, self.port)
+
+    def test_threads_and_descriptors_are_gone_after_release(self):
+        before = descriptors()
+        app = self.named()
+        for _ in range(10):
+            self.named_launch("a")
+        app.release()
+        wait_until(lambda: descriptors() == before, "nothing is left open")
+
+
+class TestNamedStrangers(NamedTestCase):
+    """Somebody else has the port: each launch ends told, and is never a second host."""
+
+    def assert_told(self, *expected: str, at_once: bool = True, **options) -> None:
+        """Check how each way to look for this application ends, and what it says."""
+        words = (self.name, f"port {options.get('port', self.port)}", *expected)
+        program = self.start(
+            PROGRAMS / "answering.py", self.name, "word", env={"PLACE": str(options.get("port", PORT))}
+        )
+        inside.identity(self.name)  # without a key, who only asks looks for nobody
+        ways = (
+            lambda: self.error_of_launch("word", **options),
+            lambda: self.error_of_launch("word", client=False, **options),
+            lambda: self.error_of_launch("word", answer=True, **options),
+            lambda: Socket_Singleton.send(["word"], name=self.name, **options),
+            lambda: Socket_Singleton.ask(["word"], name=self.name, timeout=PATIENCE, **options),
+            lambda: Socket_Singleton.is_running(name=self.name, **options),
+            lambda: Socket_Singleton.pid_of(self.name, **options),
+        )
+        with Stopwatch() as took:
+            *launches, sent, asked, runs, pid = self.at_once(len(ways), lambda number: ways[number]())
+        self.assertLess(took.seconds, AT_MOST / 3 if at_once else AT_MOST)
+        for error in launches:
+            self.assertIsInstance(error, MultipleSingletonsError, error)
+            self.assertEqual((error.delivered, error.pid, error.answer), (False, None, None))
+            for word in (*words, "choose another port"):
+                self.assertIn(word, str(error))
+        for error in (sent, asked):
+            self.assertIs(type(error), ConnectionError if at_once else TimeoutError)
+            for word in words:
+                self.assertIn(word, str(error))
+        self.assertEqual((runs, pid), (False, None))
+        self.finish(program, 1)
+        self.assertEqual(program.out, "")
+        for word in words:
+            self.assertIn(word, program.err)
+
+    def say_to_each(self, answer) -> list:
+        """Serve with ``answer(hello)`` to each hello; return all that was heard."""
+        heard = []
+
+        def talk(peer):
+            peer.settimeout(PATIENCE)
+            hello = peer.recv(4096)
+            peer.sendall(answer(hello))
+            rest = b""
+            with contextlib.suppress(ConnectionError):
+                rest = read_to_end(peer)
+            heard.append(hello + rest)
+
+        self.serve(talk)
+        return heard
+
+    def test_silent_program(self):
+        self.listener()
+        self.assert_told("no answer in time", at_once=False)
+
+    def test_program_with_a_banner(self):
+        def greet(peer):
+            peer.sendall(b"220 mail.example ESMTP\r\n")
+            with contextlib.suppress(ConnectionError):
+                read_to_end(peer)
+
+        self.serve(greet)
+        self.assert_told("220 mail.example", "did not prove to be this application")
+
+    def test_programs_that_say_the_same_to_everybody(self):
+        """Among them what hosts say when all is well, or to have a launch end quietly."""
+        for said, seen in (
+            (ACK, "\\x06"),
+            (ACK + b"\0\0\0\0\0", "\\x06"),
+            (NAK + b"C", "\\x15C"),
+            (NAK + b"W", "\\x15W"),
+            (NAK + b"U", "without a name"),
+            (b"\1" + bytes(68), "another name, or another key"),
+            (b"\1" + bytes(1000), "\\x01"),
+            (b"\x1b[31mred\n" * 100, "\\x1b[31mred"),
+        ):
+            with self.subTest(said=said[:20]):
+                heard = self.say_to_each(lambda hello, said=said: said)
+                self.assert_told(seen)
+                self.assertEqual({len(words) for words in heard}, {len(HELLO) + 32}, "nobody said more")
+                self.doCleanups()
+                self.setUp()
+
+    def test_program_that_echoes(self):
+        self.say_to_each(lambda hello: hello)
+        self.assert_told("HELLO Socket_Singleton", "did not prove to be this application")
+
+    def test_program_that_ends_each_connection(self):
+        self.serve(lambda peer: peer.recv(4096))
+        self.assert_told("without a word")
+
+    def test_program_that_resets_each_connection(self):
+        """It may be a host that ends, so each way asks again as long as there is time."""
+        self.serve(inside.close_resets)
+        options = ({}, {"client": False})
+        with Stopwatch() as took:
+            errors = self.at_once(2, lambda number: self.error_of_launch("word", **options[number]))
+        self.assertLess(took.seconds, AT_MOST)
+        for error in errors:
+            self.assertIs(error.delivered, False)
+            self.assertIn(self.name, str(error))
+
+    def test_web_server(self):
+        class Quiet(BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+        class Deep(HTTPServer):
+            request_queue_size = 50  # with 5, some of those who ask at once would wait for a second
+
+        server = Deep((self.address, self.port), Quiet)
+        server.handle_error = lambda *args: None  # launches hang up on it, and may
+        self.addCleanup(server.server_close)
+        self.in_background(server.serve_forever)
+        self.addCleanup(server.shutdown)
+        self.assert_told("did not prove to be this application")
+
+    def test_host_without_a_name(self):
+        app = self.singleton(address=self.address)
+        self.assert_told("Socket_Singleton without a name")
+        self.assertEqual((app.clients, app.arguments), (0, ()))
+        app.release()
+        secret = self.singleton(address=self.address, secret="a long one", release_threshold=1)
+        self.assert_told("Socket_Singleton without a name")
+        self.assertEqual((secret.clients, secret._listening), (0, True))
+
+    def test_host_of_another_name_at_the_same_place(self):
+        app = self.named(name=f"{self.name} 2", address=self.address, port=self.port)
+        self.assert_told("it has another name")
+        self.assertEqual((app.clients, app.arguments), (0, ()))
+
+    def test_host_with_another_key(self):
+        with self.at_home(self.make_folder()):
+            app = self.named()
+        self.assert_told("another key", "another home")
+        self.assertEqual((app.clients, app.arguments), (0, ()))
+
+    def test_host_of_another_user(self):
+        """Who has been told nothing; and whose own instance is another one."""
+        python = python_of_another_user()
+        home = self.make_folder()
+        os.chown(str(home), 65534, 65534)
+        command = [*python, PROGRAMS / "answering.py", self.name]
+        env = {"HOME": str(home)}
+        own = self.start_program(command, "host", env=env)
+        self.named().release()  # it is not in our way
+        own.kill()
+        squatter = self.start_program(
+            [*python, "-c", SQUATTER, self.name, self.address, str(self.port)],
+            "host",
+            env=env,
+        )
+        self.assert_told("another user's")
+        squatter.kill()
+        self.assertNotIn("got", squatter.out)
+
+    def test_recorded_conversation(self):
+        """All that a host ever said to a launch is said to another one; and the other way round."""
+        app = self.named()
+        talk = inside.LaunchThatDoesNotRead(self.name, ("recorded",))
+        self.addCleanup(talk.close)
+        wait_until(lambda: app.clients == 1, "it is owned")
+        hello, claim = talk.said
+        self.assertEqual(self.exchange(hello + claim), NAK + b"P")
+        with self.connect() as peer:
+            peer.sendall(hello)
+            self.assertEqual(peer.recv(1), b"\1")
+            peer.sendall(claim)
+            peer.shutdown(socket.SHUT_WR)
+            self.assertTrue(read_to_end(peer).endswith(NAK + b"P"))
+        self.assertEqual((app.clients, app.arguments), (1, (("recorded",),)))
+        app.release()
+        self.say_to_each(lambda hello: talk.heard)
+        self.assert_told("another name, or another key")
+
+    def test_relay(self):
+        """A squatter who passes on what is said to the real host, which is at another place."""
+        other = free_port()
+        app = self.named(port=other)
+
+        def relay(peer):
+            with socket.create_connection((self.address, other), PATIENCE) as host:
+                peer.settimeout(PATIENCE)
+                host.sendall(peer.recv(4096))
+                peer.sendall(host.recv(4096))
+                with contextlib.suppress(ConnectionError):
+                    host.sendall(read_to_end(peer))
+
+        self.serve(relay)
+        self.assert_told("another name, or another key")
+        self.assertEqual((app.clients, app.arguments), (0, ()))
+
+    def test_port_that_is_bound_and_does_not_listen(self):
+        self.bound()
+        error = self.named_launch("word")
+        self.assertIs(error.delivered, False)
+        for word in (self.name, str(self.port), "refused"):
+            self.assertIn(word, str(error))
+        self.assertIs(Socket_Singleton.is_running(name=self.name), False)
+
+    def test_as_soon_as_the_stranger_is_gone_it_is_the_host(self):
+        listener = self.listener()
+        self.in_background(listener.close)
+        self.named(wait=PATIENCE)
+
+    def test_none_of_them_keeps_anything_open(self):
+        before, threads = descriptors(), threading.active_count()
+        with self.listener():
+            self.named_launch("word")
+        self.assertEqual((descriptors(), threading.active_count()), (before, threads))
+
+
+# A host of another user at the place of this one.
+SQUATTER = """
+import sys
+from Socket_Singleton import Socket_Singleton
+app = Socket_Singleton(sys.argv[2], int(sys.argv[3]), name=sys.argv[1])
+app.trace(lambda args: print("got", args, flush=True))
+print("host", flush=True)
+app.join()
+"""
