@@ -1,7 +1,7 @@
 """Has SPIN go through every order of events in `handover.pml`, and find the error in each of its mutations.
 
     python verification/handover.py             # needs spin and a C compiler (Debian: spin, gcc)
-    python verification/handover.py --deep      # three launches and a kill: minutes, and gigabytes of memory
+    python verification/handover.py --deep      # three launches and a kill: more than 6 GB of memory
 
 Launches without a name, and with one. The model without a mutation must hold, with
 two launches and a kill, and with three. Each mutation is a mistake that the
