@@ -1,5 +1,7 @@
 """A Qt window that lists what later launches were started with; one without arguments raises it.
 
+Each launch prints what the window answers.
+
 Needs PySide6. In one shell `python examples/qt_app.py`, in another one
 `python examples/qt_app.py a.txt`, and once more without arguments.
 """
@@ -13,9 +15,10 @@ sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
 from Socket_Singleton import Socket_Singleton
 
-PORT = int(os.environ.get("EXAMPLE_PORT", "14183"))
+NAME = os.environ.get("EXAMPLE_NAME", "org.example.qt-window")
 
-app = Socket_Singleton(port=PORT, notify_empty=True)  # a second launch ends here, before it loads Qt
+# A second launch ends here, before it loads Qt, and prints what `show` returns.
+app = Socket_Singleton(name=NAME, answer=True, notify_empty=True)
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QListWidget
@@ -26,6 +29,7 @@ def show(args):
     files.showNormal()
     files.raise_()
     files.activateWindow()
+    return f"The window lists {files.count()} files."
 
 
 qt = QApplication(sys.argv[:1])
@@ -33,7 +37,7 @@ files = QListWidget()
 files.setWindowTitle("One window")
 
 show(sys.argv[1:])
-app.dispatch = lambda f: QTimer.singleShot(0, qt, f)  # from now on observers run on this thread
+app.dispatch = lambda f: QTimer.singleShot(0, qt, f)  # observers run on this thread, and answer from there
 app.trace(show)
 status = qt.exec()
 app.release()

@@ -1,5 +1,7 @@
 """A window that lists what later launches were started with; one without arguments raises it.
 
+Each launch prints what the window answers.
+
 In one shell `python examples/tkinter_app.py`, in another one
 `python examples/tkinter_app.py a.txt`, and once more without arguments.
 """
@@ -14,13 +16,14 @@ sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
 from Socket_Singleton import Socket_Singleton
 
-PORT = int(os.environ.get("EXAMPLE_PORT", "14182"))
+NAME = os.environ.get("EXAMPLE_NAME", "org.example.tk-window")
 
 # `dispatch` is called on another thread. A queue is safe there. root.after_idle is
 # not always: in CPython it raises RuntimeError while mainloop does not run, and in
 # PyPy at any time. So the window looks into the queue itself, 20 times a second.
 calls = queue.Queue()
-app = Socket_Singleton(port=PORT, notify_empty=True, dispatch=calls.put)  # a second launch ends here
+# A second launch ends here, and prints what `show` returns.
+app = Socket_Singleton(name=NAME, answer=True, notify_empty=True, dispatch=calls.put)
 
 import tkinter as tk  # only the first launch needs it
 
@@ -36,6 +39,7 @@ def show(args):
     root.deiconify()
     root.lift()
     root.focus_force()  # else it has no keyboard
+    return f"The window lists {files.size()} files."
 
 
 root = tk.Tk()

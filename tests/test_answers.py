@@ -595,10 +595,11 @@ class TestAnswers(AnswersTestCase):
                 if "timeout" not in options:
                     waiting.append(self.asking_in_background("2"))
                 self.assertTrue(app.join(PATIENCE))
-                wait_until(lambda futures=futures: len(futures) == len(waiting), "the observer has them all")
+                asked = len(waiting)
+                wait_until(lambda futures=futures, asked=asked: len(futures) == asked, "it has them all")
                 inside.io_thread(app).join(PATIENCE)
                 futures[0].set_result("at last")
-                wait_until(lambda: waiting[0], "it is answered")
+                wait_until(lambda first=waiting[0]: first, "it is answered")
                 self.assertEqual(waiting[0], ["at last"])
                 # A release ends those that still wait.
                 app.release()

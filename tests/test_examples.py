@@ -7,21 +7,28 @@ import json
 import os
 import re
 import shutil
+import site
 import subprocess
 import sys
 import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from Socket_Singleton import Socket_Singleton
 
 from .pages import start_display
-from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, environment, wait_until
+from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, wait_until
 
 EXAMPLES = ROOT / "examples"
 
 # How the examples that are not ended by Enter are started so that they end at once.
-AT_ONCE = {"asyncio_app.py": ["quit"], "queue_worker.py": ["quit"], "restart.py": ["--quit"]}
+AT_ONCE = {
+    "asyncio_app.py": ["quit"],
+    "queue_worker.py": ["quit"],
+    "restart.py": ["--quit"],
+    "service.py": ["stop"],
+}
 # How the examples that act on launches are ended, and how their line about one that came meanwhile begins.
 LATE = {
     "asyncio_app.py": ("quit", "opening 7"),
@@ -45,14 +52,27 @@ def has_cryptx() -> bool:
 
 @unittest.skipUnless(EXAMPLES.is_dir(), "no examples here")
 class TestExamples(SingletonTestCase):
-    def example(self, name, *args, ready=None, env=None, **options):
-        env = {"EXAMPLE_PORT": str(self.port), **(env or {})}
-        return self.start(EXAMPLES / name, *args, ready=ready, env=env, **options)
+    def setUp(self):
+        super().setUp()
+        self.name = f"org.example.test {self.port}"  # two runs of these tests may be here at once
+        home = str(self.make_folder())  # for a key of its own
+        own = {"HOME": home, "LOCALAPPDATA": home, "PYTHONUSERBASE": site.getuserbase()}
+        own.update(EXAMPLE_NAME=self.name, EXAMPLE_PORT=str(self.port), EXAMPLE_SECRET="a secret")
+        self.enter(mock.patch.dict(os.environ, own))
+
+    def example(self, name, *args, **options):
+        return self.start(EXAMPLES / name, *args, **options)
+
+    def asking(self, name, *args, **options):
+        """Start an example that asks, and go on when the host owns what it asks; see owned.py."""
+        return self.start(PROGRAMS / "owned.py", EXAMPLES / name, *args, ready="owned", **options)
 
     def in_loop(self, name, *args, env=None):
         """Start an example so that it tells of each call of its observer; see in_loop.py."""
-        env = {"EXAMPLE_PORT": str(self.port), **(env or {})}
         return self.start(PROGRAMS / "in_loop.py", EXAMPLES / name, *args, ready="traced", env=env)
+
+    def send(self, *words):
+        Socket_Singleton.send(words, name=self.name, timeout=PATIENCE)
 
     def ends_quietly(self, program):
         self.finish(program)
@@ -123,6 +143,61 @@ class TestExamples(SingletonTestCase):
             [line for line in first.lines if "opening" in line], [f"opening {x}" for x in expected]
         )
 
+    def test_wait_until_closed(self):
+        example, here, there = "wait_until_closed.py", self.make_folder(), self.make_folder()
+        ready = "Running. A name closes that document, Enter alone ends all."
+        first = self.example("wait_until_closed.py", "a.txt", ready=ready, cwd=here)
+        both = self.asking(example, "b.txt", "c d.txt", cwd=there)
+        first.expect(f"{there / 'c d.txt'} is open")
+        one = self.asking(example, there / "b.txt", cwd=here)
+        never = self.asking(example, "e.txt", cwd=here)
+        first.expect(f"{there / 'b.txt'} is open", count=2)
+        first.write(f"{there / 'b.txt'}\n")
+        self.finish(one)
+        self.assertIsNone(both.process.poll(), "it did not wait for its other document")
+        first.write(f"{os.path.relpath(there, here)}{os.sep}c d.txt\n")
+        self.finish(both)
+        first.expect(f"{here / 'e.txt'} is open")
+        self.assertIsNone(never.process.poll(), "it did not wait")
+        first.write("\n")
+        self.finish(first)
+        self.assertIn("ended before it answered", self.finish(never, status=1).err)
+        for launch in (both, one):
+            self.assertEqual((launch.lines, launch.err), (["owned"], ""))
+        self.assertEqual(first.err, "")
+
+    def test_service(self):
+        ready = "The service runs. The word stop ends it."
+        first = self.example("service.py", "set", "size", "42", ready=ready)
+
+        def command(*words, status=0):
+            return self.finish(self.example("service.py", *words), status)
+
+        for words, status, out, err in (
+            (("get", "size"), 0, "42", ""),
+            (("get", "colour"), 1, "", "There is no colour."),
+            (("has", "colour"), 1, "", ""),
+            (("set", "colour", "dark blue"), 0, "", ""),
+            (("has", "colour"), 0, "", ""),
+            (("get", "colour"), 0, "dark blue", ""),
+            ((), 0, "", ""),
+        ):
+            with self.subTest(words=words):
+                launch = command(*words, status=status)
+                self.assertEqual((launch.out, launch.err), (out, err))
+        self.assertRegex(command("help").out, r"\Ausage: service\.py command \.\.\.\n")
+        missing = (
+            "usage: service.py get key\nservice.py get: error: the following arguments are required: key"
+        )
+        self.assertEqual(command("get", status=1).err, missing)
+        self.assertRegex(
+            command("paint", "it", status=1).err,
+            r"\Ausage: service\.py command \.\.\.\nservice\.py: error: .*invalid choice: '?paint",
+        )
+        self.assertEqual(command("stop").out, "The service has stopped.")
+        self.finish(first)
+        self.assertEqual((first.lines, first.err), ([ready], ""))  # nothing of what the launches were told
+
     def test_restart_loses_nothing_that_comes_while_the_old_version_is_busy(self):
         """The old one is held up by its output, which nobody reads, until all is in place."""
         old = self.example("restart.py", stdout=subprocess.PIPE)
@@ -130,23 +205,22 @@ class TestExamples(SingletonTestCase):
         self.assertEqual(output.readline().split(), b"version 1 runs".split())
         early = [str(number) * 8000 for number in range(9)] * 4  # several times what a pipe holds
         for name in early:
-            Socket_Singleton.send([name], port=self.port)
-        new = self.example("restart.py", "--take-over", env={"EXAMPLE_VERSION": "2"})
-        new.expect("The old version knows.")
+            self.send(name)
+        new = self.asking("restart.py", "--take-over", env={"EXAMPLE_VERSION": "2"})
         late = [f"late {number}" for number in range(20)]
         for name in late:
-            Socket_Singleton.send([name], port=self.port)
-        self.assertNotIn("version 2 runs", new.lines)  # the old one is at work
+            self.send(name)
+        self.assertEqual(new.lines, ["owned"])  # the old one is at work
         done = output.read().decode().split("\n")
         self.assertEqual(
             [line.strip() for line in done[:-1]], [f"version 1 works on {name}" for name in early]
         )
         self.finish(old)
         new.expect(f"version 2 works on {late[-1]}")
-        Socket_Singleton.send(["--quit"], port=self.port)
+        self.send("--quit")
         self.finish(new)
         works = [f"version 2 works on {name}" for name in late]
-        self.assertEqual(new.lines, ["The old version knows.", "version 2 runs", *works])
+        self.assertEqual(new.lines, ["owned", "version 2 runs", *works])
 
     def test_restart_loses_nothing_that_comes_at_any_time(self):
         old = self.example("restart.py", "first", ready="version 1 runs")
@@ -173,7 +247,7 @@ class TestExamples(SingletonTestCase):
         self.assertEqual(errors, [])
         self.ends_quietly(self.example("restart.py", "last"))
         new.expect("version 2 works on last")
-        self.ends_quietly(self.example("restart.py", "--quit"))
+        self.assertEqual(self.finish(self.example("restart.py", "--quit")).lines, ["[]"])
         self.finish(new)
         names = [line.split(" works on ")[1] for line in old.lines + new.lines if " works on " in line]
         sent = [f"{sender}-{number}" for sender in range(2) for number in range(50)]
@@ -182,7 +256,7 @@ class TestExamples(SingletonTestCase):
     def send_when_somebody_is_there(self, name):
         def is_sent():
             try:
-                Socket_Singleton.send([name], port=self.port, timeout=PATIENCE)
+                self.send(name)
             except ConnectionRefusedError:
                 return False
             return True
@@ -191,7 +265,7 @@ class TestExamples(SingletonTestCase):
 
     def test_restart_where_nothing_runs(self):
         new = self.example("restart.py", "--take-over", ready="version 1 runs")
-        self.ends_quietly(self.example("restart.py", "--quit"))
+        self.assertEqual(self.finish(self.example("restart.py", "--quit")).lines, ["[]"])
         self.finish(new)
         self.assertEqual(new.lines, ["version 1 runs"])
 
@@ -224,8 +298,7 @@ class TestExamples(SingletonTestCase):
     @unittest.skipIf(os.name == "nt" or not shutil.which("sh"), "a script for sh")
     def test_cron_job(self):
         def launch(*job):
-            env = environment({"EXAMPLE_PORT": str(self.port), "PYTHON": sys.executable})
-            return self.start_program(["sh", EXAMPLES / "cron_job.sh", *job], env=env)
+            return self.start_program(["sh", EXAMPLES / "cron_job.sh", *job], env={"PYTHON": sys.executable})
 
         job = [sys.executable, "-c", "print('the job runs', flush=True); input(); exit(3)"]
         first = launch(*job)
@@ -264,15 +337,17 @@ class TestExamples(SingletonTestCase):
         rows = ["a.txt"]
         for launch in (["b.txt", "c d.txt"], ["cover"], [], ["cover"], ["e.txt"]):
             told = len(first.lines)
-            self.ends_quietly(self.example(name, *launch, env=env))
+            second = self.finish(self.example(name, *launch, env=env))
             wait_until(lambda told=told: len(first.lines) > told, f"the observer of {launch}")
             rows += launch
+            answer = f"The window lists {len(rows)} files."
+            self.assertEqual((second.lines, second.err), ([answer], ""))
             is_in_front = launch != ["cover"]
             self.assertEqual(json.loads(first.lines[-1]), ["MainThread", launch, rows, is_in_front])
-        self.ends_quietly(self.example(name, "close", env=env))
+        self.finish(self.example(name, "close", env=env))
         # A new one, for what came while the first one was closing; it has inherited the output.
         wait_until(lambda: first.lines.count("traced") == 2, "a new window")
-        self.ends_quietly(self.example(name, "close", env=env))
+        self.finish(self.example(name, "close", env=env))
         self.finish(first)
         self.assertEqual(json.loads(first.lines[-1]), ["MainThread", ["close"], ["late", "close"], True])
         self.assertNotIn("Traceback", first.err)  # Qt may say what a screen that is none cannot do
@@ -280,8 +355,7 @@ class TestExamples(SingletonTestCase):
     def test_what_came_while_it_was_ending_is_done(self):
         for name, (end, line) in LATE.items():
             with self.subTest(name):
-                env = {"IN_LOOP_LATE": "7", "EXAMPLE_SECRET": "a secret"}
-                program = self.in_loop(name, env=env)
+                program = self.in_loop(name, env={"IN_LOOP_LATE": "7"})
                 if end == "Enter":
                     program.write("\n\n")
                 else:
@@ -342,7 +416,6 @@ class TestExamples(SingletonTestCase):
                 "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')",
                 path,
                 *([self.port] if path.name == "quickstart.py" else AT_ONCE.get(path.name, [])),
-                env={"EXAMPLE_PORT": str(self.port), "EXAMPLE_SECRET": "a secret"},
             )
             with self.subTest(path.name):
                 if path.name not in AT_ONCE and path.name != "quickstart.py":

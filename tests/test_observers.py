@@ -73,6 +73,36 @@ class TestObservers(SingletonTestCase):
                 app.trace(odd)
         self.assertEqual(app._observers, {})
 
+    def test_trace_takes_no_coroutine_function(self):
+        async def waits(args): ...
+
+        class Waits:
+            async def __call__(self, args): ...
+
+            async def method(self, args): ...
+
+        app = self.singleton()
+        for observer in (waits, functools.partial(waits), Waits(), Waits().method):
+            with self.subTest(observer=observer), self.assertRaisesRegex(
+                TypeError, "run_coroutine_threadsafe"
+            ):
+                app.trace(observer)
+        self.assertEqual(app._observers, {})
+
+    def test_trace_takes_what_only_looks_like_one(self):
+        class Holds:
+            def __init__(self, func):
+                self.func = func
+
+            def __call__(self, args): ...
+
+        async def waits(args): ...
+
+        app = self.singleton()
+        for observer in (Holds(waits), mock.Mock()):
+            app.trace(observer)
+        self.assertEqual(len(app._observers), 2)
+
     def test_trace_of_an_observer_without_a_hash(self):
         class Unhashable:
             __hash__ = None

@@ -69,11 +69,11 @@ class TestPlatform(SingletonTestCase):
     def test_home_that_cannot_be_looked_at_is_not_taken_for_another(self):
         """Or this launch makes a key elsewhere, and the next one is no friend of it."""
         folder = self.enter(tempfile.TemporaryDirectory())
-        real, error = os.stat, OSError(errno.ENOMEM, "no memory")
+        real, raised = os.stat, OSError(errno.ENOMEM, "no memory")
 
         def stat(path, *args, **options):
             if path == folder:
-                raise error
+                raise raised
             return real(path, *args, **options)
 
         with mock.patch.dict(os.environ, HOME=folder), mock.patch.object(os, "stat", stat):
@@ -81,13 +81,15 @@ class TestPlatform(SingletonTestCase):
                 self.singleton(port=self.port, name="org.example.editor")
             self.assertEqual(caught.exception.errno, errno.ENOMEM)
             # It is another user's, or is not there: the account's is the right one, for all launches.
-            for error in (PermissionError(errno.EACCES, "not ours"), FileNotFoundError(errno.ENOENT, "none")):
-                import pwd
+            import pwd
 
-                account = mock.Mock(pw_dir=os.path.join(folder, "account"))
-                with mock.patch.object(pwd, "getpwuid", lambda _, account=account: account):
+            for kind in (PermissionError, FileNotFoundError):
+                raised = kind(errno.EACCES, "not ours, or not there")
+                account = mock.Mock(pw_dir=os.path.join(folder, kind.__name__))
+                with mock.patch.object(pwd, "getpwuid", return_value=account):
                     self.singleton(port=self.port, name="org.example.editor").release()
-        self.assertTrue(os.path.exists(os.path.join(account.pw_dir, ".local/state/Socket_Singleton/key")))
+                key = os.path.join(account.pw_dir, ".local", "state", "Socket_Singleton", "key")
+                self.assertTrue(os.path.exists(key))
 
     def test_end_of_a_reader_that_only_a_signal_tells(self):
         # Windows has no poll, and what is no pipe cannot tell.

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import unittest
+from unittest import mock
 
 from Socket_Singleton import Socket_Singleton
 
@@ -255,6 +256,14 @@ class TestEnds(SingletonTestCase):
         program.write("\n")
         self.finish_quietly(program)
         self.assertEqual(program.lines, ["ready", "got a", "got b", "got c"])
+
+    def test_launch_whose_observer_released_is_answered_on_the_way_out(self):
+        """The release is what has the program end; what the observer returns comes after it."""
+        name, home = f"org.example.test {self.port}", str(self.make_folder())
+        with mock.patch.dict(os.environ, HOME=home, LOCALAPPDATA=home):
+            program = self.start(PROGRAMS / "released_then_ended.py", name, ready="host")
+            self.assertEqual(Socket_Singleton.ask(["x"], name=name, timeout=PATIENCE), "released")
+            self.finish_quietly(program)
 
     @unittest.skipIf(os.name == "nt", "no signals there")
     def test_ctrl_c_inside_a_with_block(self):

@@ -9,7 +9,7 @@ import unittest
 from contextlib import contextmanager
 from unittest import mock
 
-from Socket_Singleton._proof import NONCE_SIZE, PROOF_SIZE, HostSide, Identity, LaunchSide, place_of
+from Socket_Singleton._proof import NONCE_SIZE, PROOF_SIZE, HostSide, Identity, LaunchSide, place_bytes
 from Socket_Singleton._wire import (
     HELLO,
     LONGEST_LINE,
@@ -148,7 +148,7 @@ class TestProof(unittest.TestCase):
             (("::ffff:127.0.0.1", 5, 0, 0), b"127.0.0.1 5"),
             (("fe80::1%eth0", 5, 0, 2), b"fe80::1 5"),
         ):
-            self.assertEqual(place_of(name), expected)
+            self.assertEqual(place_bytes(name), expected)
 
     # -- who is somebody else --
 
@@ -178,7 +178,7 @@ class TestProof(unittest.TestCase):
                 host, (side, hello) = HostSide(EDITOR, PLACE), launch(identity, place)
                 answer = host.feed(hello)
                 said = hello + answer[:-PROOF_SIZE]
-                answer = answer[:-PROOF_SIZE] + identity.prove(b"host\0", said, place_of(place))
+                answer = answer[:-PROOF_SIZE] + identity.prove(b"host\0", said, place_bytes(place))
                 claim = side.feed(answer)
                 self.assertGreater(len(claim), CLAIM_SIZE)
                 self.assertEqual(refusal(host, [claim]), NO_PROOF)

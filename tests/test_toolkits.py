@@ -198,12 +198,14 @@ class TestToolkits(PageTestCase):
     def test_tk_has_the_keyboard(self):
         """Without focus_force the window comes to the front, and what is typed goes elsewhere."""
         self.need("tkinter", "_tkinter")
-        env = {**self.display(), "EXAMPLE_PORT": str(self.port)}
+        own = {"EXAMPLE_PORT": str(self.port), "EXAMPLE_NAME": f"org.example.test {self.port}"}
+        home = str(self.make_folder())  # for a key of its own
+        env = {**self.display(), **own, "HOME": home}
         for path in (self.program("Tk"), ROOT / "examples" / "tkinter_app.py"):
             with self.subTest(path.name):
                 program = self.start(PROGRAMS / "tk_keyboard.py", path, env=env, ready="the window has it")
                 other = self.start("-c", HAS_THE_KEYBOARD, env=env, ready="the other one has it")
-                Socket_Singleton.send(["a.txt"], port=self.port)
+                self.finish(self.start(path, "a.txt", env=env))
                 program.expect("the window has it", count=2)
                 other.expect("the other one has lost it")
                 program.kill()

@@ -9,9 +9,9 @@ import unittest
 from pathlib import Path
 
 from verification import handover, mutations
-from verification.soak.judge import LAUNCH_TIME, STOP_EXCUSES, Judge
+from verification.soak.judge import LAUNCH_TIME, OWNED_AND_LOST, STOP_EXCUSES, Judge
 from verification.soak.record import Child, Record, Span
-from verification.soak.schedule import Event, Role, Setting, digest, schedule
+from verification.soak.schedule import EXIT_STATUS, Event, Role, Setting, digest, schedule
 
 from .support import ROOT
 
@@ -33,10 +33,12 @@ class Forged:
         self.port_error = ""
         self.setting = setting(**options)
 
-    def child(self, kind="forked", began=0.0, ended=1.0, ending="release", **more) -> int:
+    def child(
+        self, kind="forked", began=0.0, ended=1.0, ending="release", observer="quick", asks=False, **more
+    ) -> int:
         """Add a process, and return its number."""
         number = len(self.children)
-        role = Role(number, "", "127.0.0.1", 1, "", "", ending, 0.5, 3, "quick", 0.0, 0.005)
+        role = Role(number, "", "127.0.0.1", 1, "", "", ending, 0.5, 3, observer, 0.0, 0.005, asks)
         event = Event(role, kind, (f"launch {number};",), b"", 1, 0.0, 0.0, 0.0, 0.0, False, 0.0)
         child = self.children[number] = Child(event, began)
         child.ended = ended
@@ -226,6 +228,33 @@ class TestJudge(unittest.TestCase):
         self.round.arrives(self.round.host(), self.round.launch(), got=1.0, what="late")
         self.assert_found("delivered after release")
 
+    # -- launches that ask --
+
+    def test_an_answer_is_what_the_observer_of_its_owner_said(self):
+        for observer, found in (("raises", []), ("quick", ["a strange status", "told, and delivered"])):
+            with self.subTest(observer=observer):
+                self.round = Forged(name="org.example.soak")
+                host = self.round.host(observer=observer)
+                self.round.arrives(host, self.round.launch(asks=True, status=EXIT_STATUS))
+                self.assert_found(*found)
+
+    def test_only_the_end_of_its_owner_leaves_a_launch_without_an_answer(self):
+        words = f"Socket_Singleton: it {OWNED_AND_LOST}\n"
+        for leaves, found in ((0.25, []), (0.9, ["left without an answer by a host that lived on"])):
+            with self.subTest(leaves=leaves):
+                self.round = Forged(name="org.example.soak")
+                host = self.round.host(leaves=leaves)
+                launch = self.round.launch(asks=True, status=1, err=words)
+                self.round.arrives(host, launch, owned=0.22, got=0.23)
+                self.assert_found(*found)
+
+    def test_one_that_asks_and_vanished(self):
+        self.round = Forged(name="org.example.soak")
+        words = f"Socket_Singleton: it {OWNED_AND_LOST}\n"
+        host = self.round.host(leaves=0.25)
+        self.round.arrives(host, self.round.launch(asks=True, status=1, err=words), owned=0.22, got=0)
+        self.assert_found("vanished")
+
     # -- peers --
 
     def test_a_packet_that_was_reset_and_delivered(self):
@@ -253,6 +282,14 @@ class TestJudge(unittest.TestCase):
     def test_what_was_no_packet_and_is_delivered(self):
         self.round.arrives(self.round.host(), self.round.child("reset"))
         self.assert_found("delivered, and never was a whole packet")
+
+    def test_a_false_proof_that_is_not_refused(self):
+        wrong = ["a false proof had the wrong answer"]
+        for answer, found in (("ignored", []), ("owned", wrong), ("closed", wrong)):
+            with self.subTest(answer=answer):
+                self.round = Forged(name="org.example.soak")
+                self.round.write("proof", self.round.child("hello"), 0.5, answer)
+                self.assert_found(*found)
 
     def test_strangers_are_owned_only_where_nothing_keeps_them_out(self):
         for more, found in (({}, []), ({"secret": "s"}, ["a stranger was owned"])):

@@ -31,8 +31,8 @@ MUTATIONS = ("ACK_BEFORE_QUEUE", "HAND_OUT_BEFORE_ANSWER", "ORDERLY_END", "ASK_A
 # Steps in a row that are searched; SPIN says so if it is too few. The longest have about 200.
 DEPTH = 100_000
 
-# What is searched: launches, and processes that are killed. More at once is more than a minute, and
-# what one of the two cannot show is in the other: a third launch comes between two, a kill ends anything anywhere.
+# What is searched: launches, and processes that are killed. More at once takes minutes. What one of the
+# two cannot show is in the other: a third launch comes between two, a kill ends anything anywhere.
 BOUNDS = ((2, 1), (3, 0))
 DEEP = ((3, 1),)
 
@@ -76,7 +76,8 @@ def search(launches: int, kills: int, *macros: str) -> tuple[str, str]:
             return output
 
         shutil.copy(str(MODEL), folder)
-        call("spin", f"-DLAUNCHES={launches}", f"-DKILLS={kills}", *(f"-D{macro}" for macro in macros), "-a", MODEL.name)
+        macros = (f"LAUNCHES={launches}", f"KILLS={kills}", *macros)
+        call("spin", *(f"-D{macro}" for macro in macros), "-a", MODEL.name)
         call("cc", "-O2", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=12000", "-o", "pan", "pan.c")
         output = call("./pan", f"-m{DEPTH}")
     errors = re.search(r"errors: (\d+)", output)
@@ -92,7 +93,7 @@ def search(launches: int, kills: int, *macros: str) -> tuple[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--deep", action="store_true", help="three launches and a kill; mutations are not tried")
+    parser.add_argument("--deep", action="store_true", help="three launches and a kill, and no mutations")
     given = parser.parse_args()
     missing = missing_functions()
     for name in missing:

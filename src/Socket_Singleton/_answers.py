@@ -68,6 +68,20 @@ class Reply:
         """Say that no answer will come: the connection ends."""
         self._send(None)
 
+    def hold_exit(self, seconds: float) -> None:
+        """Have the end of the interpreter wait until this is sent, but not longer than ``seconds``."""
+        import atexit
+        import threading
+
+        send, is_sent = self._send, threading.Event()
+
+        def send_and_let_go(frame: bytes | None) -> None:
+            send(frame)
+            is_sent.set()
+
+        self._send = send_and_let_go
+        atexit.register(is_sent.wait, seconds)
+
     def _follow(self, future: Any) -> None:
         def answer(done: Any) -> None:
             try:

@@ -245,12 +245,12 @@ def _exchange(sock: sockets.socket, talk: Talk, deadline: float, patience: float
                 said = False
                 _say(sock, say, talk.ends_stream, deadline)
             said = True
-            say = talk.feed(_hear(sock, patience if talk.owned else deadline))
+            say = talk.feed(_receive(sock, patience if talk.owned else deadline))
     except OSError as error:
         # Whatever failed here, the other side may have answered.
-        heard = _hear_once_more(sock, error, said, deadline)
-        if heard:
-            talk.feed(heard)
+        received = _receive_once_more(sock, error, said, deadline)
+        if received:
+            talk.feed(received)
         if talk.found is None:
             return _failure(error, said and talk.committed, talk.owned)
     assert talk.found is not None
@@ -264,7 +264,7 @@ def _say(sock: sockets.socket, data: bytes, all_of_it: bool, deadline: float) ->
         sock.shutdown(sockets.SHUT_WR)
 
 
-def _hear(sock: sockets.socket, deadline: float) -> bytes:
+def _receive(sock: sockets.socket, deadline: float) -> bytes:
     while True:
         sock.settimeout(_left(deadline))
         try:
@@ -274,14 +274,14 @@ def _hear(sock: sockets.socket, deadline: float) -> bytes:
                 raise
 
 
-def _hear_once_more(sock: sockets.socket, error: OSError, said: bool, deadline: float) -> bytes:
+def _receive_once_more(sock: sockets.socket, error: OSError, said: bool, deadline: float) -> bytes:
     """Return what the other side has said before ``error``; nothing if it did not."""
     if isinstance(error, sockets.timeout):
         return b""
     # After a reset, or with something unsaid, there is no more to come.
     wait = said and not isinstance(error, ConnectionError)
     try:
-        return _hear(sock, deadline if wait else 0.0)
+        return _receive(sock, deadline if wait else 0.0)
     except OSError:
         return b""
 

@@ -29,17 +29,17 @@ MAX_LINES = 1000
 class Delivery:
     """What the host owns, on its way to the observers."""
 
-    def __init__(self, settings: Settings, hear: Callable[[tuple[str, ...]], object] | None) -> None:
+    def __init__(self, settings: Settings, override: Callable[[tuple[str, ...]], object] | None) -> None:
         """Make one that has no thread yet.
 
         Args:
-            hear: where an application overrides ``_append_args``: each launch
+            override: where an application overrides ``_append_args``: each launch
                 passes through it once, before it can come to an observer.
         """
         self.inbox = Inbox()
         self.observers = Observers(settings)
         self._settings = settings
-        self._hear = hear
+        self._override = override
         # One step each: appended by the I/O thread, taken by the observer thread.
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
         # What the launch that a thread is calling the observers for hears of it; by the thread's
@@ -61,7 +61,7 @@ class Delivery:
 
     def take_in(self, launch: Launch) -> bool:
         """Take a launch that the host is about to own; return whether there was room."""
-        return self.inbox.put(launch, bool(self.observers.registered), self._hear is not None)
+        return self.inbox.put(launch, bool(self.observers.registered), self._override is not None)
 
     def hand_out(self) -> None:
         """Have all launches delivered, now that their senders are answered."""
@@ -128,7 +128,7 @@ class Delivery:
 
     def _has_work(self) -> bool:
         observed = bool(self.observers.registered)
-        return bool(self._lines) or self.inbox.has_for(observed, self._hear is not None)
+        return bool(self._lines) or self.inbox.has_for(observed, self._override is not None)
 
     # -- the observer thread --
 
@@ -161,7 +161,7 @@ class Delivery:
         line = self._lines.popleft() if self._lines else None
         if line is not None:
             self._settings.say(line)
-        launch = self.inbox.take(bool(self.observers.registered), self._hear is not None)
+        launch = self.inbox.take(bool(self.observers.registered), self._override is not None)
         if launch is None:
             return line is not None
         dispatch = self._settings.dispatch
@@ -191,9 +191,9 @@ class Delivery:
 
     def _deliver(self, launch: Launch) -> None:
         """Have the observers called for one launch; or have it wait on, if there is none any more."""
-        hear = None if launch.was_heard else self._hear
-        chosen = self.observers.choose() if hear is None else None
-        if hear is None and chosen is None:
+        override = None if launch.was_heard else self._override
+        chosen = self.observers.choose() if override is None else None
+        if override is None and chosen is None:
             self.inbox.put_back(launch)
             self.wake()  # somebody may have come meanwhile
             return
@@ -228,13 +228,13 @@ class Delivery:
 
     def _call(self, arguments: tuple[str, ...], asked: bool) -> object:
         """Have the application hear of one launch."""
-        hear = self._hear
-        assert hear is not None
+        override = self._override
+        assert override is not None
         try:
-            return hear(arguments)
+            return override(arguments)
         except BaseException as error:
             if not (asked and isinstance(error, SystemExit)):
-                self._settings.tell_raised("Observer", hear, error)
+                self._settings.tell_raised("Observer", override, error)
             return Raised(error)
 
 

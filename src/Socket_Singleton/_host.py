@@ -394,7 +394,7 @@ class Host(_platform.ForkAware):
             elif key.data.state == _peers.ASKING:
                 self._tend_asking(key.data, mask)
             elif key.data.state != _peers.GONE:  # pragma: no branch (that is a matter of timing)
-                key.data.heard = self._peers.turn
+                key.data.spoke = self._peers.turn
                 if key.data.said < _peers.SHORT:
                     self._read(key.data)
                 else:
@@ -471,7 +471,7 @@ class Host(_platform.ForkAware):
             if not _platform.ACCEPTED_RESETS:  # pragma: no cover (it is so on Linux)
                 _platform.close_resets(sock)
             peer = Peer(sock, self._new_talk(sock), time.monotonic() + _peers.PEER_TIME)
-            peer.heard = self._peers.turn
+            peer.spoke = self._peers.turn
             self._peers.add(peer)
             # Most launches are here whole by now, and are never watched.
             self._read(peer)
@@ -503,7 +503,7 @@ class Host(_platform.ForkAware):
 
     def _take(self, peer: Peer, data: bytes) -> None:
         """Have what a peer says be judged."""
-        self._peers.hear(peer, len(data))
+        self._peers.count_said(peer, len(data))
         if peer.state == _peers.REFUSED:
             if peer.discarded > MAX_PACKET:
                 self._drop(peer)

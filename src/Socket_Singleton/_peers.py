@@ -83,10 +83,10 @@ class Peer:
         "buffered",
         "deadline",
         "discarded",
-        "heard",
         "outgoing",
         "reply",
         "sock",
+        "spoke",
         "state",
         "talk",
         "watched",
@@ -99,7 +99,7 @@ class Peer:
         self.state = READING
         self.buffered = 0  # bytes of the packet that are in the sum of all
         self.discarded = 0  # bytes thrown away since it was refused
-        self.heard = 0  # the last turn in which it had something to say
+        self.spoke = 0  # the last turn in which it had something to say
         self.reply: Any = None  # what answers its launch, while it is asking
         self.outgoing = _NOTHING  # of an answer, what is not sent yet
         self.watched = 0  # the selector's events that it is watched for
@@ -165,7 +165,7 @@ class Peers:
         """Return whether ``peer`` was left alone, and its socket is now the caller's; True once."""
         return self.alone.pop(peer, False) is None
 
-    def hear(self, peer: Peer, size: int) -> None:
+    def count_said(self, peer: Peer, size: int) -> None:
         """Count ``size`` bytes that one has said."""
         if peer.state == REFUSED:
             peer.discarded += size
@@ -222,7 +222,7 @@ class Peers:
             return None
         everybody = (*self.reading, *self.held)
         candidates = [peer for peer in everybody if peer.buffered >= SHORT]
-        return min(candidates or everybody, key=lambda peer: (peer.state == HELD, peer.heard, -peer.buffered))
+        return min(candidates or everybody, key=lambda peer: (peer.state == HELD, peer.spoke, -peer.buffered))
 
     def _leave(self, peer: Peer) -> None:
         self._buffered -= peer.buffered

@@ -125,7 +125,7 @@ def digest(data: bytes | bytearray) -> bytes:
     return blake2b(data, digest_size=PROOF_SIZE).digest()
 
 
-def place_of(name: Any) -> bytes:
+def place_bytes(name: Any) -> bytes:
     """Return an address and port, as the system names them, in the form that both sides have."""
     address = str(name[0]).partition("%")[0]  # a zone is each side's own word
     if address.startswith("::ffff:"):  # IPv4 on a socket of IPv6
@@ -152,7 +152,7 @@ class HostSide:
     def __init__(self, identity: Identity, local: Any) -> None:
         """Make one for a connection that was accepted at ``local``, as the system names it."""
         self._identity = identity
-        self._place = place_of(local)
+        self._place = place_bytes(local)
         self._data = bytearray()
         self._said = b""  # both hellos
         self._length = 0
@@ -268,7 +268,7 @@ class LaunchSide:
 
     def open(self, remote: Any) -> bytes:
         """Return what to say first to a host at ``remote``, as the system names it."""
-        self._place = place_of(remote)
+        self._place = place_bytes(remote)
         self._said = HELLO + os.urandom(NONCE_SIZE)
         return self._said
 

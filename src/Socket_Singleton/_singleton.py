@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 # Seconds that the interpreter's exit waits for observers to take what the host
-# owns: nothing to a person, plenty for an observer that only queues.
+# owns, and for the answer of one that has released: nothing to a person, plenty for
+# an observer that only queues, or returns.
 EXIT_TIME = 0.2
 
 _OTHER_INSTANCE = (
@@ -137,7 +138,7 @@ class Socket_Singleton:
     )
 
     # For code that was written for 2.0.0.
-    _observers: dict[Any, Any] = _view("_watch", "registered", "Observer to its args and kwargs.")
+    _observers: dict[Any, Any] = _view("_observing", "registered", "Observer to its args and kwargs.")
     _arguments: list[tuple[str, ...]] = _view(
         "_inbox", "heard", "Launches that found no observer; a live list."
     )
@@ -318,7 +319,7 @@ class Socket_Singleton:
         return self._made_delivery
 
     @property
-    def _watch(self) -> Any:
+    def _observing(self) -> Any:
         return self._delivery.observers
 
     @property
@@ -433,7 +434,11 @@ class Socket_Singleton:
         if host is not None and delivery is not None:
             import atexit
 
-            host.close(delivery.current_reply())
+            reply = delivery.current_reply()
+            if reply is not None:
+                # The release may be what the program waits for, to end: before that is in sight.
+                reply.hold_exit(EXIT_TIME)
+            host.close(reply)
             atexit.unregister(self._end_with_interpreter)
         if delivery is not None:
             delivery.stop()

@@ -72,13 +72,14 @@ def tell(line):
 
 def trace(app, observer, *args, **kwargs):
     def observe(launch):
-        observer(launch, *args, **kwargs)
+        answer = observer(launch, *args, **kwargs)
         of_window = window()
         if of_window and launch == ("cover",):
             of_window.cover()
         tell(json.dumps([threading.current_thread().name, launch, *(of_window.state() if of_window else [])]))
         if of_window and launch == ("close",):
             of_window.close()
+        return answer
 
     real_trace(app, observe)
     traced.append(observe)
@@ -91,7 +92,7 @@ def release(app):
         if app.dispatch is None:  # its loop still takes launches: the observer thread
             for observe in traced:
                 app.untrace(observe)
-        app.send([word], port=app.port, secret=app.secret)
+        app.send([word], app.address, app.port, app.secret, name=app.name)
         subprocess.Popen = lambda command: real_popen([command[0], __file__, *command[1:]])
     real_release(app)
 

@@ -515,6 +515,20 @@ def somebody_seems_to_want_launches(app) -> None:
 # -- the launch --
 
 
+@contextlib.contextmanager
+def owned_launches(after):
+    """Have launches that ask call ``after()`` when the host owns them, before they are answered."""
+    judge = _proof.LaunchSide._judge_reply
+
+    def judge_and_tell(side, over):
+        judge(side, over)
+        if side.owned:
+            after()
+
+    with mock.patch.object(_proof.LaunchSide, "_judge_reply", judge_and_tell):
+        yield
+
+
 def claim(port: int, wait: float = 0.0) -> socket.socket | None:
     """Return a listener as that of a host, or None if the port is still taken after ``wait`` seconds."""
     endpoint = _client.Endpoint("127.0.0.1", port)

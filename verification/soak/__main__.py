@@ -61,9 +61,9 @@ class Soak:
 
     def _setting(self, number: int) -> Setting:
         """Return the setting of a round; of 8 that follow each other, each has another one."""
-        secret = SECRET if number + 1 & 2 else ""
+        secret = SECRET if number + 2 & 4 else ""
         name, address, port = "", ADDRESS, self._port
-        if self._named and number & 4:
+        if self._named and number + 1 & 2:
             name = f"{NAME}.{self._port}"
             address, port = endpoint_of(name, secret)
         rough = not number & 1

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .schedule import LONGEST_HOST, Event, Role, digest, to_bytes
+from .schedule import EXIT_STATUS, LONGEST_HOST, Event, Role, digest, to_bytes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "src"))
@@ -24,6 +24,10 @@ sys.path.insert(0, str(ROOT / "src"))
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 ACK, NAK = b"\x06", b"\x15"
+# How a launch with a name begins, and the bytes of what its host answers, of which the last are the proof.
+HELLO = b"HELLO Socket_Singleton/1\r\n\r\n"
+NONCE_SIZE = PROOF_SIZE = 32
+HOST_HELLO_SIZE = 1 + NONCE_SIZE + 4 + PROOF_SIZE
 ANSWERS = {ACK: "owned", NAK: "ignored", b"": "closed"}
 
 KILL_TIME = 1.0  # seconds for the supervisor to kill whom it is to kill
@@ -81,12 +85,14 @@ def launch(role: Role, strict: bool) -> int:
             strict=strict,
             release_threshold=role.threshold if role.ending == "threshold" else 0,
             secret=role.secret,
+            **({"answer": True} if role.asks else {}),
         )
     except MultipleSingletonsError as error:
         log("second", error.delivered)
-        if error.delivered is False:
+        if error.delivered is False or str(error).startswith("Socket_Singleton: "):
             print(error, file=sys.stderr)
-        return int(error.delivered is False)
+            return 1
+        return error.answer or 0
     log("host", f"{before:.9f}")
     be_host(app, role, log)
     if role.ending == "exit":
@@ -167,7 +173,7 @@ def behave(observer: str) -> None:
     if observer == "slow":
         time.sleep(0.02)
     if observer == "raises":
-        raise SystemExit(3)
+        raise SystemExit(EXIT_STATUS)
 
 
 def live(app: Socket_Singleton, role: Role, log: Log, over: threading.Event) -> None:
@@ -210,6 +216,7 @@ def account(app: Socket_Singleton, log: Log) -> int:
 def be_peer(event: Event) -> None:
     """Be a peer of ``event.kind``; the host may drop any of them, and a friend looks for itself."""
     kinds = {"friend": friend, "reset": reset, "stall": stall, "wrong": wrong, "garbage": garbage}
+    kinds["hello"] = hello
     with contextlib.suppress(OSError):
         kinds[event.kind](event)
 
@@ -273,6 +280,27 @@ def wrong(event: Event) -> None:
         if event.role.secret:
             sock.shutdown(socket.SHUT_WR)
             sock.recv(1)
+
+
+def hello(event: Event) -> None:
+    """Begin as a launch with a name, and go no further; or show a false proof, or the host's own."""
+    import hashlib  # not for each interpreter that is a launch
+
+    data = packet(event, "")
+    step = event.role.threshold % 4
+    with connect(event, resets=True) as sock:
+        said = HELLO + event.payload[:NONCE_SIZE]
+        sock.sendall(said[: len(said) // 2] if step == 0 else said)
+        if step < 2:
+            time.sleep(event.hold / 4)
+            return
+        answer = sock.recv(HOST_HELLO_SIZE, socket.MSG_WAITALL)
+        if len(answer) == HOST_HELLO_SIZE:
+            proof = answer[-PROOF_SIZE:] if step == 2 else bytes(PROOF_SIZE)
+            digest = hashlib.blake2b(data, digest_size=PROOF_SIZE).digest()
+            sock.sendall(b"\0" + len(data).to_bytes(4, "big") + digest + proof + data)
+            answer = sock.recv(1)
+        Log(event.role)("proof", ANSWERS.get(answer[:1], "other"))
 
 
 def garbage(event: Event) -> None:

@@ -12,11 +12,12 @@
    free. Excused is: what a host owned when it was killed is lost with it, if the
    log says that it owned it. And a launch that waited for stopped hosts for much
    of its time may be told, and be delivered all the same when that host goes on.
-   Every other round is without kills and stops, hence without these excuses.
+   Every other round is without kills and stops, hence without these excuses. One that
+   asks ends with what the observer of its owner said, or is told that this host has gone.
 3. *Owned, then told.* Who was told that it is owned was owned before.
 4. *Never twice, never changed.* No launch is in the log twice; each is there as
    it was sent; none is there that did not end its stream, had the wrong secret,
-   or was answered by a reset.
+   showed a false proof (which is answered by NAK), or was answered by a reset.
 5. *What is not owned ends by a reset.* Nobody with a good packet sees an orderly
    end without an answer, however the host ends.
 6. *In time, and quietly.* Each launch ends within `LAUNCH_TIME`, each host's
@@ -33,7 +34,7 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING, NamedTuple
 
-from .schedule import LAUNCHES
+from .schedule import EXIT_STATUS, LAUNCHES
 
 if TYPE_CHECKING:
     from .record import Child, Record
@@ -50,6 +51,8 @@ STOP_EXCUSES = 0.9
 CHILD_TIME = 20.0
 
 LOST = "lost with a killed host"
+# What a launch that asks says when its host has gone.
+OWNED_AND_LOST = "has taken this launch, but ended before it answered"
 HOW_HOSTS_END = {
     "release": "released",
     "threads": "released in two threads",
@@ -156,6 +159,10 @@ class Judge:
             self._tenures[child.number].holds = float(more[0])
         elif what in ("second", "friend"):
             self._answers[child.number] = Answer(when, more[0])
+        elif what == "proof":
+            self.counts[f"false proofs: {more[0]}"] += 1
+            if more[0] != "ignored":
+                self._violation("a false proof had the wrong answer", child, more[0])
         elif what == "stuck":
             self._violation("a thread outlives release", child, f"thread {more[0]}")
         else:
@@ -195,12 +202,28 @@ class Judge:
                     self._violation("host, and delivered", child)
             elif child.killed is not None:
                 self.counts["killed launches"] += 1
-            elif child.status:
+            elif child.role.asks and OWNED_AND_LOST in child.err:
+                self._was_left_without_answer(child)
+            elif child.status and not self._was_answered(child):
                 self._was_told(child)
             elif answer is not None and answer.text == "None":
                 self._violation("an orderly end without an answer", child)
             else:
                 self._was_owned(child)
+
+    def _was_answered(self, child: Child) -> bool:
+        """Whether the status is what the observer of the host that owned it has said."""
+        return child.status == EXIT_STATUS and any(
+            owner.host.role.observer == "raises" for owner in self._owners[child.number]
+        )
+
+    def _was_left_without_answer(self, child: Child) -> None:
+        """A launch that asks, and was told that the host has gone that owned it."""
+        self._was_owned(child)
+        self.counts["owned, and left without an answer"] += 1
+        ends = [self._tenures[owner.host.number].until for owner in self._owners[child.number]]
+        if not any(end <= child.ended for end in ends):
+            self._violation("left without an answer by a host that lived on", child)
 
     def _was_told(self, child: Child) -> None:
         arrived = bool(self._arrivals[child.number])
@@ -262,6 +285,8 @@ class Judge:
         for child in self._launches:
             tenure = self._tenures.get(child.number)
             begin = self._begins.get(child.number, child.ended)
+            if child.role.asks:  # it waits as long as its host lives
+                begin = max([begin, *(owner.host.ended for owner in self._owners[child.number])])
             took = (tenure.since if tenure else child.ended) - begin
             name = "longest launch, ms"
             self.counts[name] = max(self.counts[name], round(took * 1000))
@@ -278,7 +303,8 @@ class Judge:
             fine = len(lines) == 1 and lines[0].startswith("Socket_Singleton: ") if was_told else not lines
             if not fine:
                 self._violation("noise on stderr", child)
-            if child.status and not was_told and child.killed is None:
+            strange = child.status and not was_told and not (child.role.asks and self._was_answered(child))
+            if strange and child.killed is None:
                 self._violation("a strange status", child)
             if child.ended - child.began > CHILD_TIME:
                 self._violation("does not end", child)

@@ -20,6 +20,7 @@ LAUNCHES = ("forked", "interpreter")
 ENDINGS = ("release", "release", "threads", "observer", "timeout", "threshold", "exit")
 KILLED = ("killed", "dies")
 OBSERVERS = ("quick", "quick", "slow", "raises", "late", "none")
+EXIT_STATUS = 3  # of the `SystemExit` that one raises: the answer to a launch that asks
 
 # How often something is an event, in a hundred and a bit.
 KINDS = {
@@ -29,6 +30,7 @@ KINDS = {
     "reset": 4,
     "stall": 3,
     "wrong": 3,
+    "hello": 4,
     "garbage": 4,
 }
 # No process: the host of that moment is stopped.
@@ -55,6 +57,7 @@ class Role(NamedTuple):
     observer: str
     linger: float  # seconds from the end of the host to the end of its process
     switch: float  # how often threads take turns: short ones make races likely
+    asks: bool  # whether this launch waits for what the observer says
 
 
 class Event(NamedTuple):
@@ -133,6 +136,7 @@ def draw_role(draw: Random, setting: Setting, number: int, kind: str, killed: bo
         observer="quick" if killed else draw.choice(OBSERVERS),
         linger=draw.choice((0, 0, draw.uniform(0, 0.1))),
         switch=draw.choice((0.005, 0.00001)),
+        asks=bool(setting.name) and draw.random() < 0.5,
     )
 
 
