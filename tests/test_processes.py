@@ -265,6 +265,13 @@ class TestEnds(SingletonTestCase):
             self.assertEqual(Socket_Singleton.ask(["x"], name=name, timeout=PATIENCE), "released")
             self.finish_quietly(program)
 
+    def test_launch_that_asked_is_answered_on_the_way_out(self):
+        name, home = f"org.example.test {self.port}", str(self.make_folder())
+        with mock.patch.dict(os.environ, HOME=home, LOCALAPPDATA=home):
+            program = self.start(PROGRAMS / "asked_then_ended.py", name, ready="host")
+            self.assertEqual(Socket_Singleton.ask(["x"], name=name, timeout=PATIENCE), "done")
+            self.finish_quietly(program)
+
     @unittest.skipIf(os.name == "nt", "no signals there")
     def test_ctrl_c_inside_a_with_block(self):
         program = self.ending("ctrl-c")

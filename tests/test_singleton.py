@@ -295,7 +295,7 @@ class TestInterrupted(SingletonTestCase):
                     self.assert_forgotten()
                     self.assert_free()
 
-    @unittest.skipIf("coverage" in sys.modules, "coverage has a lock of its own, which an interruption leaves held")
+    @unittest.skipIf("coverage" in sys.modules, "an interruption leaves a lock of coverage's held")
     @unittest.skipUnless(hasattr(signal, "setitimer"), "this system has no timer that signals")
     def test_at_any_step(self):
         constructor = inside.constructor_code()

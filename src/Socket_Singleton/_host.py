@@ -168,7 +168,8 @@ class Host(_platform.ForkAware):
         self._launches = 0
         # Set by any thread, and never unset.
         self._closing = False
-        # Set by `close`, before `_closing`: that it was called, and the reply whose connection outlives it.
+        # Set by `close`, before `_closing`: that nobody waits any more, and the reply whose connection
+        # outlives that.
         self._told_to_close = False
         self._spared: Reply | None = None
         # Answers on their way: appended by whoever has one, taken by the I/O thread; one step each.
@@ -238,7 +239,7 @@ class Host(_platform.ForkAware):
         """Whether the port is this host's, still."""
         return self.state in (SERVING, PAUSING, FAILED)
 
-    def close(self, spared: Reply | None = None) -> None:
+    def close(self, spared: Reply | None = None, leave_askers: bool = False) -> None:
         """Free the port and end the I/O thread; done when it returns.
 
         Any thread, any number of times, at the same time too.
@@ -246,6 +247,7 @@ class Host(_platform.ForkAware):
         Args:
             spared: what answers the launch whose observer calls this, if it asked:
                 its connection is kept for the answer.
+            leave_askers: so are all others that wait for one, until the next call.
 
         Raises:
             RuntimeError: the I/O thread did not end in time.
@@ -258,7 +260,7 @@ class Host(_platform.ForkAware):
             self.given_up.open()
             return
         self._spared = spared or self._spared
-        self._told_to_close = True
+        self._told_to_close = not leave_askers
         self._closing = True
         if threading.current_thread() is self._thread:
             # In a finalizer, which may run anywhere, also just before the wait.
@@ -276,7 +278,8 @@ class Host(_platform.ForkAware):
                 self._free_port()
                 self.state = SHUT
             for peer in list(self._peers.alone):
-                if peer.reply is not self._spared and self._peers.take_alone(peer):
+                is_over = self._told_to_close and peer.reply is not self._spared
+                if is_over and self._peers.take_alone(peer):
                     peer.sock.close()
             if self._waker is not None:
                 self._waker.close()

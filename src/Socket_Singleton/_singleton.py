@@ -465,7 +465,7 @@ class Socket_Singleton:
     def _end_with_interpreter(self) -> None:
         """At exit: free the port, let observers have what is owned if they are quick, release."""
         assert self._host is not None
-        self._host.close()
+        self._host.close(leave_askers=True)
         self._delivery.drain(EXIT_TIME)
         self.release()
 

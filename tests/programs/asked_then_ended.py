@@ -1,0 +1,28 @@
+"""A host whose main thread ends while an observer works for a launch that asked: asked_then_ended.py NAME.
+
+The interpreter waits long for it, so that a busy machine makes no difference.
+"""
+
+import sys
+import threading
+import time
+
+import inside
+
+from Socket_Singleton import Socket_Singleton
+
+app = Socket_Singleton(name=sys.argv[1])
+entered = threading.Event()
+
+
+def observe(args):
+    entered.set()
+    threading.main_thread().join()
+    time.sleep(0.2)  # work: longer than an interpreter takes to end that waits for nobody
+    return "done"
+
+
+inside.limits(EXIT_TIME=30).__enter__()
+app.trace(observe)
+print("host", flush=True)
+entered.wait()
