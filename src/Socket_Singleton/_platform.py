@@ -417,12 +417,21 @@ def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
         waker.close()
 
 
+# Seconds for a new thread to begin. That takes microseconds; it is there so that no wait is endless.
+_THREAD_BEGIN_TIME = 10.0
+
+
 def start_thread(thread: Any) -> None:
     """Start ``thread``; if a signal handler raises meanwhile, raise that.
 
-    In the middle of its wait for the new thread, `threading` would then release a lock that
-    it does not hold, and raise RuntimeError instead.
+    In the middle of its wait for the new thread `threading` would then keep a lock, for which
+    that thread waits for ever; or release one that it does not hold, and raise RuntimeError. As a
+    daemon such a thread does no harm. One that the program's end waits for is started by
+    another thread: handlers run in the main thread alone.
     """
+    if not thread.daemon:
+        _start_elsewhere(thread)
+        return
     handled = sys.exc_info()[1]
     try:
         thread.start()
@@ -430,6 +439,28 @@ def start_thread(thread: Any) -> None:
         if error.__context__ is None or error.__context__ is handled:
             raise
         raise error.__context__ from None
+
+
+def _start_elsewhere(thread: Any) -> None:
+    import _thread
+
+    errors: list[BaseException] = []
+    begun = _thread.allocate_lock()
+    begun.acquire()
+
+    def start() -> None:
+        try:
+            thread.start()
+        except BaseException as error:  # noqa: BLE001 (raised where it was asked for)
+            errors.append(error)
+        finally:
+            begun.release()
+
+    _thread.start_new_thread(start, ())
+    if not begun.acquire(timeout=_THREAD_BEGIN_TIME):
+        raise RuntimeError("the I/O thread of Socket_Singleton did not begin")
+    if errors:
+        raise errors[0]
 
 
 class ForkAware:
