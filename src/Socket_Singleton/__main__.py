@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m Socket_Singleton"
 
+_WRONG_USAGE = 2  # as argparse has it
+
 # The width of a help text, where the environment does not say COLUMNS.
 _COLUMNS = 80
 
@@ -150,7 +152,9 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"Socket_Singleton: {message} ({self.prog} --help tells more)\n")
+        # Not by `exit`: without a stderr that fails before Python 3.9.
+        fail(f"{message} ({self.prog} --help tells more)")
+        raise SystemExit(_WRONG_USAGE)
 
 
 def _exit_code(text: str) -> int:

@@ -22,7 +22,8 @@ def observe(args):
     return "done"
 
 
-inside.limits(EXIT_TIME=30).__enter__()
+limits = inside.limits(EXIT_TIME=30)
+limits.__enter__()
 app.trace(observe)
 print("host", flush=True)
 entered.wait()
