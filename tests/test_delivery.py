@@ -55,6 +55,7 @@ class TestDelivery(SingletonTestCase):
 
     def test_start_of_the_observer_thread_is_interrupted(self):
         """By a signal handler that raises: the next one who needs the thread starts it."""
+        self.enter(inside.starts_observer_thread_late())
         app, observer = self.singleton(), Collector()
         app._append_args(("x",))  # it waits
         interrupted = mock.patch.object(threading.Thread, "start", side_effect=KeyboardInterrupt)
@@ -65,6 +66,7 @@ class TestDelivery(SingletonTestCase):
 
     def test_no_thread_for_the_observers_at_first(self):
         """The host serves; and what waits is delivered when there is a thread again."""
+        self.enter(inside.starts_observer_thread_late())
         app, observer = self.singleton(), Collector()
         with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
             app.trace(observer)
@@ -247,6 +249,7 @@ class TestDelivery(SingletonTestCase):
 
     def test_lines_do_not_hold_up_launches(self):
         """A peer can cause lines without end; each launch waits for one at most."""
+        self.enter(inside.starts_observer_thread_late())
         app, left = self.singleton(verbose=True), []
         app.trace(lambda args: left.append(len(inside.waiting_lines(app))))
         with Printed():

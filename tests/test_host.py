@@ -992,7 +992,7 @@ class TestIdle(HostTestCase):
         before = set(os.listdir("/proc/self/task"))
         self.singleton()
         threads = set(os.listdir("/proc/self/task")) - before
-        self.assertEqual(len(threads), 1)
+        self.assertEqual(len(threads), inside.IDLE_THREADS)
         self.assert_sleeps(threads)
 
     def test_two_after_a_launch_and_peers_that_have_gone(self):

@@ -427,6 +427,15 @@ def release_that_just_saw_the_end(app, patience: float):
 # -- from the host to the observers --
 
 
+def starts_observer_thread_late():
+    """Have hosts start it for its first work, on CPython 3.12 too, which cannot do so at all times."""
+    return mock.patch.object(_platform, "THREADS_START_LATE", True)
+
+
+# What a host runs that never had a launch.
+IDLE_THREADS = 1 if _platform.THREADS_START_LATE else 2
+
+
 def observer_thread(app) -> threading.Thread | None:
     return app._delivery._thread
 
