@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import io
+import multiprocessing
 import os
 import signal
 import sys
@@ -738,6 +739,17 @@ class TestAnswers(AnswersTestCase):
 
 
 class TestJoin(SingletonTestCase):
+    @unittest.skipUnless(hasattr(os, "fork"), "workers are not forked here")
+    def test_worker_has_no_port_to_wait_for(self):
+        app = self.singleton()
+        worker = multiprocessing.get_context("fork").Process(
+            target=lambda: os._exit(0 if app.join(PATIENCE) else 1)
+        )
+        worker.start()
+        self.addCleanup(worker.join)
+        worker.join(PATIENCE / 2)
+        self.assertEqual(worker.exitcode, 0)
+
     def test_release_ends_it(self):
         app, joined = self.singleton(), []
         self.in_background(lambda: joined.append(app.join()))

@@ -348,6 +348,7 @@ class Host(_platform.ForkAware):
         # A multiprocessing worker must not keep the port, either.
         self.state = SHUT
         self.listener.close()
+        self.given_up.open()  # what waits here would wait for ever
 
     # -- the I/O thread: its turns --
 
