@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import collections
 import re
+import signal
+import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 from verification import handover, mutations, system_calls
 from verification.soak.judge import LAUNCH_TIME, OWNED_AND_LOST, STOP_EXCUSES, Judge
 from verification.soak.record import Child, Record, Span
+from verification.soak.rounds import Round
 from verification.soak.schedule import EXIT_STATUS, Event, Role, Setting, digest, schedule
 
 from .support import ROOT
@@ -311,6 +315,18 @@ class TestJudge(unittest.TestCase):
                 self.round.child("garbage", **more)
                 self.assert_found(what)
 
+    def test_a_launch_may_be_killed_when_it_has_said_why(self):
+        words = "Socket_Singleton: nobody confirms\n"
+        for err, found in (
+            (words, ()),
+            (words * 2, ("noise on stderr",)),
+            ("Traceback\n", ("noise on stderr",)),
+        ):
+            with self.subTest(err=err):
+                self.round = Forged()
+                self.round.launch(answer=None, err=err, killed=0.3, status=KILL)
+                self.assert_found(*found)
+
     def test_a_thread_that_outlives_release(self):
         self.round.write("stuck", self.round.host(), 0.95, "observers")
         self.assert_found("a thread outlives release")
@@ -318,6 +334,23 @@ class TestJudge(unittest.TestCase):
     def test_a_port_that_is_not_free(self):
         self.round.port_error = "in use"
         self.assert_found("the port is not free after a round: in use")
+
+
+class TestRound(unittest.TestCase):
+    @unittest.skipUnless(hasattr(signal, "SIGKILL"), "this system has no SIGKILL")
+    def test_who_is_killed_again_was_killed_when_it_was_first(self):
+        """The end of a stop may kill who is not waited for yet; others may have the port by then."""
+        forged = Forged()
+        child = forged.children[forged.child(ended=0.0)]
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        self.addCleanup(process.communicate)
+        one = Round(setting(), report=lambda: None)
+        one.running[process.pid] = child
+        one.kill(process.pid)
+        first = child.killed
+        one.kill(process.pid)
+        self.assertIsNotNone(first)
+        self.assertEqual(child.killed, first)
 
 
 class TestSchedule(unittest.TestCase):

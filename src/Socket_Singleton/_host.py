@@ -573,7 +573,8 @@ class Host(_platform.ForkAware):
             return
         self._count_client(is_launch=True)  # the port is free before its last launch is answered
         if not self._acknowledge(peer):
-            self._count_client(is_launch=True, by=-1)
+            if self.holds_port:  # else it was the last one: its count is why the port is free
+                self._count_client(is_launch=True, by=-1)
             if wanted:
                 self._delivery.inbox.withdraw(launch)
             self._drop(peer)

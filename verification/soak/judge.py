@@ -43,10 +43,11 @@ if TYPE_CHECKING:
 # host. It has 2 for the network; the rest is for an interpreter to end where two dozen
 # of them share two busy cores.
 LAUNCH_TIME = 3.5
-# Seconds of its 2 that a launch must have waited for stopped hosts to be told. It begins no
-# other try in the last half second; in what is left a host that goes on may have a crowd to
-# answer first, or be killed and leave it to the next one, which is busy as well.
-STOP_EXCUSES = 0.9
+# Seconds of its 2 that a launch must have waited for stopped hosts to be told: more than one
+# stop, or one of the long ones. It begins no other try in the last half second; in what is
+# left a host that goes on may have a crowd to answer first, or be killed and leave it to the
+# next one, which is busy as well.
+STOP_EXCUSES = 0.8
 # Beyond it a child is a violation; the supervisor kills it then.
 CHILD_TIME = 20.0
 
@@ -299,7 +300,8 @@ class Judge:
     def _no_noise(self) -> None:
         for child in self._children.values():
             lines = child.err.splitlines()
-            was_told = child.kind in LAUNCHES and child.status == 1
+            # It says why just before it ends; a kill may come between the two.
+            was_told = child.kind in LAUNCHES and (child.status == 1 or (child.killed is not None and lines))
             fine = len(lines) == 1 and lines[0].startswith("Socket_Singleton: ") if was_told else not lines
             if not fine:
                 self._violation("noise on stderr", child)

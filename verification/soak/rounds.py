@@ -28,7 +28,7 @@ class Round:
         self._setting = setting
         self._report = report
         self._children: dict[int, Child] = {}  # by number
-        self._running: dict[int, Child] = {}  # by pid, and not waited for: so each is still ours
+        self.running: dict[int, Child] = {}  # by pid, and not waited for: so each is still ours
         self._kills: dict[int, float] = {}  # when to kill, by pid
         self._stopped: dict[int, tuple[float, Event]] = {}  # since when and why, by pid
         self._stalls: list[Span] = []
@@ -37,7 +37,7 @@ class Round:
     def run(self, end: float) -> Record:
         """Start what is scheduled, until ``end`` at the latest; wait for all of it, and say how it was."""
         for event in schedule(self._setting):
-            while len(self._running) >= AT_ONCE:
+            while len(self.running) >= AT_ONCE:
                 self._tick(STEP)
             if time.monotonic() > end:
                 break
@@ -46,9 +46,9 @@ class Round:
             else:
                 self._start(event)
             self._wait(event.pause)
-        while self._running:
+        while self.running:
             self._tick(STEP)
-            if all(child.kind == "stall" for child in self._running.values()):
+            if all(child.kind == "stall" for child in self.running.values()):
                 self.end()  # nobody is left whom they could hold up
         error = try_port(self._setting.address, self._setting.port)
         return Record(
@@ -62,9 +62,16 @@ class Round:
 
     def end(self) -> None:
         """End whatever still runs."""
-        for pid in list(self._running):
-            self._kill(pid)
+        for pid in list(self.running):
+            self.kill(pid)
             self._ended(*os.waitpid(pid, 0))
+
+    def kill(self, pid: int) -> None:
+        """Kill one of those that run; what counts is when that was first."""
+        self._kills[pid] = float("inf")
+        if self.running[pid].killed is None:  # the end of a stop may kill who is killed already
+            self.running[pid].killed = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -84,10 +91,10 @@ class Round:
         for pid, (since, event) in list(self._stopped.items()):
             if now >= since + event.stop:
                 self._end_stop(pid, since, event)
-        for pid, child in list(self._running.items()):
+        for pid, child in list(self.running.items()):
             if now >= self._kills.get(pid, child.began + CHILD_TIME):
-                self._kill(pid)
-        while self._running:
+                self.kill(pid)
+        while self.running:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 break
@@ -101,15 +108,10 @@ class Round:
         child.pid = os.fork()
         if not child.pid:
             run_child(event, str(self._err(child)), int(2 * CHILD_TIME))
-        self._running[child.pid] = self._children[child.number] = child
+        self.running[child.pid] = self._children[child.number] = child
         if event.kill_after:
             self._kills[child.pid] = child.began + event.kill_after
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _kill(self, pid: int) -> None:
-        self._kills[pid] = float("inf")
-        self._running[pid].killed = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
 
     def _stop(self, event: Event) -> None:
         """Stop who became the host last, if it may still be the host."""
@@ -121,7 +123,7 @@ class Round:
             if what != "host":
                 continue
             child = self._children[int(number)]
-            if number not in gone and child.pid in self._running and child.pid not in self._stopped:
+            if number not in gone and child.pid in self.running and child.pid not in self._stopped:
                 self._stopped[child.pid] = (time.monotonic(), event)
                 os.kill(child.pid, signal.SIGSTOP)
             return
@@ -129,13 +131,13 @@ class Round:
     def _end_stop(self, pid: int, since: float, event: Event) -> None:
         del self._stopped[pid]
         if event.stop_kills:
-            self._kill(pid)
+            self.kill(pid)
         else:
             os.kill(pid, signal.SIGCONT)
         self._stops.append(Span(since, time.monotonic()))
 
     def _ended(self, pid: int, status: int) -> None:
-        child = self._running.pop(pid)
+        child = self.running.pop(pid)
         child.ended = time.monotonic()
         if pid in self._stopped:  # it was killed meanwhile
             self._stops.append(Span(self._stopped.pop(pid)[0], child.ended))
