@@ -5,8 +5,7 @@ command line to the host and ends. Everything public is here: the class
 :class:`Socket_Singleton` and the exception :class:`MultipleSingletonsError`.
 """
 
-from ._errors import MultipleSingletonsError
-from ._singleton import Socket_Singleton
+from ._singleton import MultipleSingletonsError, Socket_Singleton
 
 __all__ = ["MultipleSingletonsError", "Socket_Singleton"]
 __version__: str = "2.1.0"

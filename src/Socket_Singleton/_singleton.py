@@ -1,4 +1,4 @@
-"""The class. Read this file first: what a launch does, and what an application can ask of it."""
+"""The class, and its exception. Read this file first: what a launch does, and what can be asked of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 
 from . import _client, _platform, _settings
 from ._client import Endpoint
-from ._errors import MultipleSingletonsError
 from ._settings import ADDRESS, FOR_EVER, PORT, Settings
 from ._wire import Answer, Parcel, encode
 
@@ -602,6 +601,44 @@ class Socket_Singleton:
 
     def _say_missed(self, seen: str) -> None:
         self._settings.say(f"Failed to connect to existing instance on {self.address}:{self.port} ({seen})")
+
+
+class MultipleSingletonsError(Exception):
+    """Raised, where ``strict`` is ``False``, by a launch that is not the host.
+
+    The text of the error is for people; the attributes are for programs. All
+    of them survive pickling.
+
+    Attributes:
+        address (str): the address that was asked for.
+        port (int): the port that was asked for.
+        delivered (bool | None): ``True`` when the host confirmed that it owns
+            this launch's arguments; ``False`` when nobody has them (the text
+            says why) or the host takes no more (``max_clients``); ``None`` when
+            it is unknown (a host of version 2.0.0, which cannot confirm) or
+            was not tried (``client=False``).
+        pid (int | None): the process id of the host, where a name is asked for
+            and it has proved itself; else ``None``.
+        answer (str | int | None): with ``answer=True``, what the observers said.
+    """
+
+    # Only the text goes into ``args``: Exception then rebuilds the error from
+    # ``args`` and the instance dictionary, which is all that pickle needs.
+    def __init__(
+        self,
+        *args: object,
+        address: str = "",
+        port: int = 0,
+        delivered: bool | None = None,
+        pid: int | None = None,
+        answer: str | int | None = None,
+    ) -> None:
+        super().__init__(*args)
+        self.address = address
+        self.port = port
+        self.delivered = delivered
+        self.pid = pid
+        self.answer = answer
 
 
 class _Place:
