@@ -34,6 +34,10 @@ _OTHER_INSTANCE = (
     "Another instance is already bound & listening @ {} on port {} and only one may run at a time."
 )
 
+# Whether somebody has the arguments of a launch that found this; None: unknown, or not
+# tried. What is not here: nobody has.
+_DELIVERED = {Answer.OWNED: True, Answer.LOST: True, Answer.CLOSED: None, Answer.FOUND: None}
+
 
 def _view(room: str, name: str, doc: str) -> Any:
     """Return an attribute of the application that is one of what is in ``room``."""
@@ -227,37 +231,38 @@ class Socket_Singleton:
 
     def _end(self, outcome: Outcome) -> NoReturn:
         """End this launch, which is not the host, with what was found."""
-        found, talk = outcome.found, outcome.talk
-        delivered = {Answer.OWNED: True, Answer.CLOSED: None, Answer.FOUND: None}.get(found, False)
-        text = _OTHER_INSTANCE.format(self.address, self.port)
-        code: str | int | None = None
+        failure = self._failure(outcome)
         answer: str | int | None = None
-        if found == Answer.LOST:
-            delivered = True
-            text = code = (
+        status: str | int | None = None
+        if self.answer and outcome.found == Answer.OWNED and outcome.talk is not None:
+            from . import _answers
+
+            answer, failure = _answers.read(outcome.talk.answer)
+            if self.strict and not failure:
+                status = _answers.show(answer)
+        if self.strict:
+            raise SystemExit(failure or status)
+        raise MultipleSingletonsError(
+            failure or _OTHER_INSTANCE.format(self.address, self.port),
+            address=self.address,
+            port=self.port,
+            delivered=_DELIVERED.get(outcome.found, False),
+            pid=getattr(outcome.talk, "pid", None),
+            answer=answer,
+        )
+
+    def _failure(self, outcome: Outcome) -> str | None:
+        """Return why this launch cannot end as one that was taken; None if it can."""
+        if outcome.found == Answer.LOST:
+            return (
                 f"Socket_Singleton: {self._whom()} has taken this launch, but ended before it answered"
                 f" ({outcome.seen}); it may have been acted upon"
             )
-        elif delivered is False and found != Answer.ENOUGH:
-            text = code = (
-                f"Socket_Singleton: {self._whom()} is in use, but no instance there confirmed"
-                f" that it has taken this launch ({outcome.seen}){self._remedy(found)}"
-            )
-        elif talk is not None and found == Answer.OWNED and self.answer:
-            from . import _answers
-
-            answer, failure = _answers.read(talk.answer)
-            text = failure or text
-            code = failure if failure else _answers.show(answer) if self.strict else None
-        if self.strict:
-            raise SystemExit(code)
-        raise MultipleSingletonsError(
-            text,
-            address=self.address,
-            port=self.port,
-            delivered=delivered,
-            pid=getattr(talk, "pid", None),
-            answer=answer,
+        if outcome.found in _DELIVERED or outcome.found == Answer.ENOUGH:
+            return None
+        return (
+            f"Socket_Singleton: {self._whom()} is in use, but no instance there confirmed"
+            f" that it has taken this launch ({outcome.seen}){self._remedy(outcome.found)}"
         )
 
     def _whom(self) -> str:

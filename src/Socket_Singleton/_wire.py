@@ -135,22 +135,36 @@ def is_foreign(stream: bytearray, since: int) -> bool | None:
     Args:
         since: so many bytes were judged before, and left it open.
     """
-    if stream[4:8] == _STUN_COOKIE or stream[6:10] == _STUN_COOKIE:
+    if _is_stun(stream) or _is_tls(stream):
         return True
-    if stream[:2] == b"\x16\x03" and stream[5:6] == b"\x01":
-        return True  # a TLS record with a ClientHello (RFC 8446, section 5.1)
     # An argument may hold all of a request line, but no argument goes on behind a NUL.
     nul = stream.find(_NUL, since)
     end = stream.find(_LINE, max(since - 1, 0), nul if nul >= 0 else len(stream))
-    if end < 0 and nul >= 0:
-        return None if len(stream) < _FEW else False
-    method, space, _ = stream[: _LONGEST_METHOD + 1].partition(b" ")
     if end >= 0:
-        _, _, rest = stream[:end].partition(b" ")
-        target, _, version = rest.rpartition(b" ")
-        return _is_token(method) and bool(target) and b" " not in target and _is_version(version)
-    is_open = _is_token(method) if space else _TOKEN.issuperset(method) and len(method) <= _LONGEST_METHOD
-    return None if is_open or len(stream) < _FEW else False
+        return _is_request_line(stream[:end])
+    if len(stream) < _FEW or (nul < 0 and _may_be_request_line(stream)):
+        return None
+    return False
+
+
+def _is_stun(stream: bytearray) -> bool:
+    return _STUN_COOKIE in (stream[4:8], stream[6:10])
+
+
+def _is_tls(stream: bytearray) -> bool:
+    """Whether it is a TLS record with a ClientHello (RFC 8446, section 5.1)."""
+    return stream[:2] == b"\x16\x03" and stream[5:6] == b"\x01"
+
+
+def _is_request_line(line: bytearray) -> bool:
+    method, _, rest = line.partition(b" ")
+    target, _, version = rest.rpartition(b" ")
+    return _is_token(method) and bool(target) and b" " not in target and _is_version(version)
+
+
+def _may_be_request_line(stream: bytearray) -> bool:
+    method, _, _ = stream[: _LONGEST_METHOD + 1].partition(b" ")
+    return _is_token(method)
 
 
 def _is_token(word: bytes | bytearray) -> bool:
