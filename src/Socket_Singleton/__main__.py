@@ -163,38 +163,65 @@ def _exit_code(text: str) -> int:
     return int(text)
 
 
+SUBCOMMANDS = {
+    "run": (run, RUN),
+    "send": (send, SEND),
+    "ask": (ask, ASK),
+    "status": (status, STATUS),
+    "watch": (watch, WATCH),
+}
+
+
 def _make_parser() -> _Parser:
-    # No defaults here: after the subcommand they would undo an option before it.
-    place = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    place.add_argument("--name", metavar="N", help="of the application; address and port follow from it")
-    place.add_argument("--address", metavar="A", help="of the host (default: 127.0.0.1)")
-    place.add_argument("--port", metavar="P", help="of the host, best 1024 to 32767 (default: 1337)")
+    """Return the parser of all subcommands."""
     parser = _Parser(
         prog=PROGRAM,
-        parents=[place],
         description="Runs a command as a single instance, and talks to applications that are one.",
         epilog="The secret, if any, is the environment variable SOCKET_SINGLETON_SECRET.",
     )
+    _add_place(parser)
     subcommands = parser.add_subparsers(metavar="SUBCOMMAND", required=True, prog=PROGRAM)
-    added: dict[Any, argparse.ArgumentParser] = {}
-    for function, (summary, words, text, example) in (
-        (run, RUN), (send, SEND), (ask, ASK), (status, STATUS), (watch, WATCH)
-    ):  # fmt: skip
-        name = function.__name__
-        added[function] = subcommands.add_parser(
-            name,
-            parents=[place],
-            help=summary,
-            description=f"{summary}\n\n{text}",
-            epilog=f"example:\n  {PROGRAM} {name} {example}",
-            usage=f"%(prog)s [options]{words}",
-        )
-        added[function].set_defaults(function=function, parser=added[function], follows=words)
-    option = added[run].add_argument
-    option("--wait", metavar="S", type=float, default=0, help="seconds to wait for the port; inf: for ever")
-    option("--exit-code", metavar="N", type=_exit_code, help="if it is taken (0; with --no-forward 1)")
-    option("--no-forward", dest="forward", action="store_false", help="if it is taken, hand nothing over")
+    for name, (_, (summary, *_)) in SUBCOMMANDS.items():
+        _fill(subcommands.add_parser(name, help=summary), name)
     return parser
+
+
+def _fill(parser: argparse.ArgumentParser, name: str) -> None:
+    """Make ``parser`` that of one subcommand."""
+    function, (summary, words, text, example) = SUBCOMMANDS[name]
+    parser.usage = f"%(prog)s [options]{words}"
+    parser.description = f"{summary}\n\n{text}"
+    parser.epilog = f"example:\n  {PROGRAM} {name} {example}"
+    parser.set_defaults(function=function, parser=parser, follows=words)
+    _add_place(parser)
+    if function is run:
+        option = parser.add_argument
+        option(
+            "--wait", metavar="S", type=float, default=0, help="seconds to wait for the port; inf: for ever"
+        )
+        option("--exit-code", metavar="N", type=_exit_code, help="if it is taken (0; with --no-forward 1)")
+        option("--no-forward", dest="forward", action="store_false", help="if it is taken, hand nothing over")
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    # No defaults here: after the subcommand they would undo an option before it.
+    for option, metavar, text in (
+        ("--name", "N", "of the application; address and port follow from it"),
+        ("--address", "A", "of the host (default: 127.0.0.1)"),
+        ("--port", "P", "of the host, best 1024 to 32767 (default: 1337)"),
+    ):
+        parser.add_argument(option, metavar=metavar, help=text, default=argparse.SUPPRESS)
+
+
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    defaults = argparse.Namespace(address=ADDRESS, port=str(PORT), name=None)
+    name = argv[0] if argv else ""
+    if name not in SUBCOMMANDS:
+        return _make_parser().parse_known_args(argv, defaults)
+    # To make the parsers of all the others takes longer than to ask a host.
+    parser = _Parser(prog=f"{PROGRAM} {name}")
+    _fill(parser, name)
+    return parser.parse_known_args(argv[1:], defaults)
 
 
 def main(argv: list[str]) -> int:
@@ -202,8 +229,7 @@ def main(argv: list[str]) -> int:
     # argparse does not see what follows "--": its versions differ in what they do to a second one.
     split = argv.index("--") if "--" in argv else len(argv)
     options, words = argv[:split], argv[split + 1 :]
-    defaults = argparse.Namespace(address=ADDRESS, port=str(PORT), name=None)
-    found, unknown = _make_parser().parse_known_args(options, defaults)
+    found, unknown = _parse(options)
     given = vars(found)
     function, follows = given.pop("function"), given.pop("follows")
     parser: _Parser = given.pop("parser")
