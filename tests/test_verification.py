@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 
 from verification import handover, mutations, system_calls
-from verification.soak.judge import LAUNCH_TIME, OWNED_AND_LOST, STOP_EXCUSES, Judge
+from verification.soak.judge import LAUNCH_TIME, OWNED_AND_LOST, STALLS_EXCUSE, STOP_EXCUSES, Judge
 from verification.soak.record import Child, Record, Span
 from verification.soak.rounds import Round
 from verification.soak.schedule import EXIT_STATUS, Event, Role, Setting, digest, schedule
@@ -203,10 +203,13 @@ class TestJudge(unittest.TestCase):
         self.assert_found("delivered twice")
 
     def test_a_stall_of_the_machine_excuses_who_was_told(self):
-        self.round.host()
-        self.round.told()
-        self.round.stalls.append(Span(0.25, 0.9))
-        self.assert_found()
+        for length, found in ((STALLS_EXCUSE - 0.1, ["told"]), (STALLS_EXCUSE + 0.1, [])):
+            with self.subTest(length=length):
+                self.round = Forged()
+                self.round.host(leaves=3)
+                self.round.told(began=0.2, answered=2.2)
+                self.round.stalls += [Span(0.3, 0.4), Span(1.0, 0.9 + length)]
+                self.assert_found(*found)
 
     def test_a_launch_that_was_told_that_it_is_owned_too_early(self):
         self.round.arrives(self.round.host(), self.round.launch(answered=0.3), owned=0.301, got=0.302)

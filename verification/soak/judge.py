@@ -25,7 +25,7 @@
    port is free when all have ended.
 
 The machine itself may stand still for a while, and a launch has but 2 seconds. Where
-the supervisor, too, was kept waiting, a launch that was told or late is counted and
+the supervisor, too, was kept waiting for long, a launch that was told or late is counted and
 not held against anyone.
 """
 
@@ -48,6 +48,9 @@ LAUNCH_TIME = 3.5
 # left a host that goes on may have a crowd to answer first, or be killed and leave it to the
 # next one, which is busy as well.
 STOP_EXCUSES = 0.8
+# Seconds of its 2 in which the machine had no time even for the supervisor, for a launch to be told
+# or late: as long as one is given for an answer.
+STALLS_EXCUSE = 0.5
 # Beyond it a child is a violation; the supervisor kills it then.
 CHILD_TIME = 20.0
 
@@ -314,7 +317,7 @@ class Judge:
     # -- what explains, and what is said --
 
     def _stalled(self, child: Child) -> bool:
-        return any(stall.shared(child) for stall in self._record.stalls)
+        return sum(stall.shared(child) for stall in self._record.stalls) >= STALLS_EXCUSE
 
     def _was_stopped(self, child: Child) -> bool:
         return any(stop.shared(child) for stop in self._record.stops)

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from .schedule import Event, Role, Setting, digest
 
-# Seconds. Where the supervisor itself was kept waiting for so long, the machine stood still.
-STALL = 0.5
+# Seconds. Where the supervisor itself was kept waiting for longer than it asked, the machine had
+# no time for this.
+STALL = 0.05
 
 
 class Child:

@@ -87,7 +87,7 @@ class Round:
         signal.sigtimedwait({signal.SIGCHLD}, seconds)
         now = time.monotonic()
         if now - start > seconds + STALL:
-            self._stalls.append(Span(start, now))
+            self._stalls.append(Span(start + seconds, now))
         for pid, (since, event) in list(self._stopped.items()):
             if now >= since + event.stop:
                 self._end_stop(pid, since, event)
