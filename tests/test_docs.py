@@ -7,6 +7,7 @@ import contextlib
 import html
 import importlib
 import inspect
+import itertools
 import os
 import re
 import shlex
@@ -303,6 +304,24 @@ class TestLayout(SingletonTestCase):
         self.finish(program)
         self.assertEqual(program.err, "")
         return sorted(program.lines)
+
+    @unittest.skipUnless((ROOT / ".ci").is_dir(), "no .ci here")
+    def test_all_that_is_installed_has_an_upper_bound(self):
+        """Else what another project publishes turns the checks red."""
+        project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        groups = project.split("[dependency-groups]")[1].split("[tool.")[0]
+        wanted = re.findall(r'^(?:    |\w+ = \[)"([^"]+)"', groups, re.MULTILINE)
+        commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+        for command in re.findall(r"\bpip .*\binstall (.*)", commands):
+            without_names = re.sub(r"--(group|target) \S+", "", command)
+            words = shlex.shlex(without_names, posix=True, punctuation_chars=True)
+            words.whitespace_split = True
+            wanted += [
+                word for word in itertools.takewhile(lambda word: word != ">", words) if word[0] not in "-$"
+            ]
+        self.assertGreater(len(wanted), 1)
+        for requirement in wanted:
+            self.assertRegex(requirement, "~=|==|<")
 
     # -- the tests --
 
