@@ -14,15 +14,39 @@ import urllib.request
 from Socket_Singleton import Socket_Singleton
 
 from .pages import PageTestCase
-from .support import ROOT, Collector, environment, wait_until
+from .support import PATIENCE, ROOT, Collector, environment, wait_until
 
 RUNNING = "Running. Press Enter to end."
 A_TEST = "import app\ndef test_double():\n    assert app.double(2) == 4\n"
-AT_THE_TOP = """
+CONSTRUCT = "app = Socket_Singleton(port=PORT)"
+AT_THE_TOP = f"""
 from Socket_Singleton import Socket_Singleton
 def double(number):
     return 2 * number
-Socket_Singleton(port=PORT)
+{CONSTRUCT}
+"""
+IN_MAIN = """
+import joblib
+if __name__ == "__main__":
+    FIRST
+    jobs = joblib.Parallel(n_jobs=2)
+    print(jobs(joblib.delayed(double)(number) for number in range(4)), app.clients, flush=True)
+"""
+# The workers are there before, and import the module as they unpickle a task.
+TASKS_OF_A_MODULE = """
+    joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(number) for number in range(4))
+    from app import app, double
+"""
+A_LONG_JOB = """
+import os, threading
+from joblib import Parallel, delayed
+from Socket_Singleton import Socket_Singleton
+def work():
+    print("at work:", os.getpid(), flush=True)
+    threading.Event().wait()
+if __name__ == "__main__":
+    app = Socket_Singleton(port=PORT)
+    Parallel(n_jobs=2)([delayed(work)()] * 2)
 """
 A_WEB_PAGE = """
 def web(environ, start):
@@ -239,6 +263,32 @@ class TestTools(PageTestCase):
         self.check_the_job_of_workers(
             self.tool("gunicorn", "app:web", "--workers", "2", "--bind", f"127.0.0.1:{self.web_port}")
         )
+
+    # -- worker processes --
+
+    def test_workers_of_joblib_are_no_launches(self):
+        self.need("joblib")
+        page = self.program("Worker processes", "page.py")
+        self.assertEqual(self.finish(self.start(page, env=self.env)).lines, ["[0, 2, 4, 6]"])
+        self.write("app.py", AT_THE_TOP)
+        self.write("top.py", AT_THE_TOP + IN_MAIN.replace("FIRST", ""))
+        self.write("guarded.py", AT_THE_TOP.replace(CONSTRUCT, "") + IN_MAIN.replace("FIRST", CONSTRUCT))
+        self.write("late.py", IN_MAIN.replace("FIRST", TASKS_OF_A_MODULE))
+        for name in ("top.py", "guarded.py", "late.py"):
+            with self.subTest(name):
+                program = self.finish(self.start(self.folder / name, env=self.env))
+                self.assertEqual((program.lines, program.err), (["[0, 2, 4, 6] 0"], ""))
+
+    def test_workers_of_joblib_do_not_hold_the_port(self):
+        self.need("joblib")
+        self.write("app.py", A_LONG_JOB)
+        program = self.start(self.folder / "app.py", env=self.env)
+        workers = wait_until(lambda: len(program.lines) == 2 and program.lines, "both workers are at work")
+        os.kill(program.pid, signal.SIGKILL)
+        program.process.wait(PATIENCE)
+        self.singleton(client=False)  # is the host; else this raises
+        for worker in workers:
+            os.kill(int(worker.split()[-1]), 0)  # it is still there; else this raises
 
     # -- notebooks and the prompt --
 
