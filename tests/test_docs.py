@@ -209,8 +209,9 @@ class TestPages(SingletonTestCase):
     def test_tests_and_files_that_pages_name_exist(self):
         for page in (README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
             text = page.read_text(encoding="utf-8")
-            for name in re.findall(r"`(?:tests\.)?(Test\w+)`", text):
-                self.assertTrue(hasattr(tests, name), f"{page.name}: {name}")
+            for name, method in re.findall(r"`(?:tests\.)?(Test\w+)(?:\.(test_\w+))?`", text):
+                found = hasattr(getattr(tests, name, None), method or "setUp")
+                self.assertTrue(found, f"{page.name}: {name} {method}")
             for name in re.findall(r"`(_\w+\.py)`", text):
                 self.assertTrue((SOURCE / name).is_file(), f"{page.name}: {name}")
         rooms = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -284,6 +284,21 @@ def sockets_of_peers(kind):
         yield
 
 
+@contextlib.contextmanager
+def accepts_of_hosts(error):
+    """Have the next `accept` of hosts in this process raise ``error``; yield the list of those that did."""
+    accept, failed = _platform.accept, []
+
+    def fail_or_accept(listener):
+        if not failed:
+            failed.append(listener)
+            raise error
+        return accept(listener)
+
+    with mock.patch.object(_platform, "accept", fail_or_accept):
+        yield failed
+
+
 def ends_in_order(level: int, option: int, value: object) -> bool:
     """Whether a call of `setsockopt` has the end of a connection no longer be a reset."""
     return option == socket.SO_LINGER and value == _platform.linger(False)
