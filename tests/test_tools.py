@@ -53,6 +53,12 @@ def web(environ, start):
     start("200 OK", [])
     return [b"hello"]
 """
+AN_ASGI_PAGE = """
+async def web(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+"""
 
 
 @unittest.skipUnless((ROOT / "docs").is_dir(), "no docs here")
@@ -173,6 +179,20 @@ class TestTools(PageTestCase):
         wait_until(lambda: program.err.count("Booting worker") > 4, "workers are started again and again")
         self.assertEqual(self.get(), "hello")
         self.end(program)
+
+    def test_uvicorn_with_one_at_the_top(self):
+        self.need("uvicorn")
+        self.write("app.py", AT_THE_TOP + AN_ASGI_PAGE)
+        command = ["uvicorn", "app:web", "--port", str(self.web_port)]
+        launches = self.host()
+        self.run_tool(*command)
+        launches.wait_for(tuple(command[1:]))
+        for option in (["--workers", "2"], ["--reload"]):
+            with self.subTest(option):
+                program = self.tool(*command, *option)
+                self.assertEqual(self.get(), "hello")  # in spite of the host
+                self.end(program)
+        self.assert_only(launches, tuple(command[1:]))
 
     # -- tests --
 
