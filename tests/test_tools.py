@@ -148,7 +148,9 @@ class TestTools(PageTestCase):
         self.assertIn("INTERNALERROR", program.out)
         self.assertIn("no tests ran", program.out)
         launches.wait_for(("test_app.py",))
-        program = self.run_tool("pytest", "-n", "2", "test_app.py", status=3)
+        program = self.tool("pytest", "-n", "2", "test_app.py")
+        # Of an internal error, or of no test that was collected: which one it is differs from run to run.
+        self.assertIn(program.wait(), (3, 5), program.describe())
         self.assertIn("INTERNALERROR", program.out + program.err)
         self.assertNotIn("passed", program.out)
 
