@@ -29,7 +29,7 @@ PEERS = {
 # What draws is a group in pyproject.toml, and in an environment of its own: what it brings along
 # must not start with the peers.
 PROJECT, TOOLS = ROOT / "pyproject.toml", "benchmarks"
-PIP = "pip >= 25.1"  # the first with groups
+PIP = "pip >= 25.1, < 27"  # the first with groups
 RELEASED = "Socket_Singleton == 2.0.0"  # in a folder of its own, since the name is ours
 
 # Which subject needs which package; the others need none.

@@ -46,7 +46,7 @@ from .test_host import (
     TestWhoCounts,
 )
 from .test_identity import TestIdentity
-from .test_inbox import TestBound, TestInbox
+from .test_inbox import TestBound, TestInbox, TestInboxBesideThreads
 from .test_named import TestNamed, TestNamedStrangers
 from .test_observers import TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew

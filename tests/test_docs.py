@@ -7,6 +7,7 @@ import contextlib
 import html
 import importlib
 import inspect
+import itertools
 import os
 import re
 import shlex
@@ -208,8 +209,9 @@ class TestPages(SingletonTestCase):
     def test_tests_and_files_that_pages_name_exist(self):
         for page in (README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
             text = page.read_text(encoding="utf-8")
-            for name in re.findall(r"`(?:tests\.)?(Test\w+)`", text):
-                self.assertTrue(hasattr(tests, name), f"{page.name}: {name}")
+            for name, method in re.findall(r"`(?:tests\.)?(Test\w+)(?:\.(test_\w+))?`", text):
+                found = hasattr(getattr(tests, name, None), method or "setUp")
+                self.assertTrue(found, f"{page.name}: {name} {method}")
             for name in re.findall(r"`(_\w+\.py)`", text):
                 self.assertTrue((SOURCE / name).is_file(), f"{page.name}: {name}")
         rooms = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -303,6 +305,24 @@ class TestLayout(SingletonTestCase):
         self.finish(program)
         self.assertEqual(program.err, "")
         return sorted(program.lines)
+
+    @unittest.skipUnless((ROOT / ".ci").is_dir(), "no .ci here")
+    def test_all_that_is_installed_has_an_upper_bound(self):
+        """Else what another project publishes turns the checks red."""
+        project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        groups = project.split("[dependency-groups]")[1].split("[tool.")[0]
+        wanted = re.findall(r'^(?:    |\w+ = \[)"([^"]+)"', groups, re.MULTILINE)
+        commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+        for command in re.findall(r"\bpip .*\binstall (.*)", commands):
+            without_names = re.sub(r"--(group|target) \S+", "", command)
+            words = shlex.shlex(without_names, posix=True, punctuation_chars=True)
+            words.whitespace_split = True
+            wanted += [
+                word for word in itertools.takewhile(lambda word: word != ">", words) if word[0] not in "-$"
+            ]
+        self.assertGreater(len(wanted), 1)
+        for requirement in wanted:
+            self.assertRegex(requirement, "~=|==|<")
 
     # -- the tests --
 

@@ -164,6 +164,39 @@ class TestInbox(SingletonTestCase):
         self.assertEqual((shelf.calls, app.arguments), ([], ()))
 
 
+class TestInboxBesideThreads(unittest.TestCase):
+    """Another thread is in the middle of something: as happens without a GIL, and at times with one."""
+
+    def test_what_is_not_told_is_not_taken_while_others_are_withdrawn(self):
+        inbox, launches = inside.inbox_of([b"a\0", b"b\0", b"c\0"], told=0)
+        inside.at_each_look(inbox, lambda: inbox.withdraw(launches.pop()))
+        self.assertIsNone(inbox.take(True, False))
+
+    def test_what_is_not_told_is_not_taken_while_it_is_withdrawn_and_another_one_comes(self):
+        inbox, launches = inside.inbox_of([b"a\0"], told=0)
+
+        def another_one_comes():
+            inbox.withdraw(launches[-1])
+            inbox.tell()
+            launches.append(type(launches[0])(bytearray(b"b\0")))
+            inbox.put(launches[-1], True, False)
+
+        inside.at_each_look(inbox, another_one_comes)
+        self.assertIsNone(inbox.take(True, False))
+
+    def test_a_look_at_what_waits_while_more_comes(self):
+        inbox, _ = inside.inbox_of([b"a\0", b"b\0"], told=1)
+        self.assertEqual(inbox.snapshot(), (("a",), ("b",)))
+
+    def test_a_look_at_what_waits_while_the_last_one_is_withdrawn(self):
+        inbox, launches = inside.inbox_of([b"a\0", b"b\0"], told=1)
+        inside.at_each_look(inbox, lambda: inbox.withdraw(launches[-1]))
+        self.assertEqual(inbox.snapshot(), (("a",),))
+
+    def test_a_launch_that_is_dropped_in_the_middle_of_being_abandoned(self):
+        self.assertEqual(inside.drop_in_the_middle_of_abandon(), 0)
+
+
 class TestBound(SingletonTestCase):
     """One bound covers all that waits; what somebody wants is not dropped, but not owned."""
 

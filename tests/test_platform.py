@@ -14,7 +14,7 @@ from unittest import mock
 
 from Socket_Singleton import Socket_Singleton, _platform
 
-from .support import ACK, SingletonTestCase, inside
+from .support import ACK, SingletonTestCase, inside, read_to_end, wait_until
 
 
 class TestPlatform(SingletonTestCase):
@@ -110,6 +110,18 @@ class TestPlatform(SingletonTestCase):
             with mock.patch.object(signal, "signal") as changed:
                 _platform.count_on_child_status()
             changed.assert_not_called()
+
+    def test_accept_of_a_connection_that_was_aborted_is_no_want_of_descriptors(self):
+        """BSD and Windows may say so; Linux returns the connection. Nobody is dropped for it."""
+        app = self.singleton()
+        peer = self.connect()
+        wait_until(lambda: inside.count_peers(app) == 1, "it was accepted")
+        with inside.accepts_of_hosts(ConnectionAbortedError(errno.ECONNABORTED, "it hung up")) as failed:
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertEqual(len(failed), 1)
+        peer.sendall(b"x\0")
+        peer.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_to_end(peer), ACK)
 
     def test_reserved_port(self):
         for code, expected in ((10013, True), (10048, False), (None, False)):

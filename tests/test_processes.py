@@ -72,14 +72,22 @@ class TestWorkers(SingletonTestCase):
                         program.lines, ["doubled 0 2 4 6", "inert True", "clients 0", "listening True"]
                     )
 
-    def test_inert_singleton_can_be_used_and_does_nothing(self):
+    def inert(self) -> Socket_Singleton:
         process = multiprocessing.current_process()
         process._inheriting = True
         try:
-            app = Socket_Singleton(port=self.port)
+            return Socket_Singleton(port=self.port)
         finally:
             del process._inheriting
-        with app:
+
+    def test_two_threads_that_trace_first_of_all_use_the_same_observers(self):
+        app = self.inert()
+        with inside.when_the_delivery_is_made(lambda: app.trace(print)):
+            app.trace(len)
+        self.assertEqual(set(app._observers), {print, len})
+
+    def test_inert_singleton_can_be_used_and_does_nothing(self):
+        with self.inert() as app:
             app.trace(print)
             app.untrace(print)
             self.assertEqual((app.arguments, app.clients), ((), 0))

@@ -133,8 +133,8 @@ class Host(_platform.ForkAware):
     """Holds the port, and takes whole packets from whoever connects, until it is closed.
 
     Fields belong to the I/O thread once `start` has returned, but for those with a
-    comment. What other threads write is one attribute each, read as a whole (Python's
-    FAQ, "What kinds of global value mutation are thread-safe?").
+    comment. What other threads write is one attribute each, read as a whole
+    (docs/design.md, "Threads share single steps").
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class Host(_platform.ForkAware):
                 _platform.forget_forks(self)
                 self._free_port()
                 self.state = SHUT
-            for peer in list(self._peers.alone):
+            for peer in self._peers.alone.copy():
                 is_over = self._told_to_close and peer.reply is not self._spared
                 if is_over and self._peers.take_alone(peer):
                     peer.sock.close()

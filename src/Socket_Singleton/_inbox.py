@@ -30,7 +30,7 @@ from ._wire import MAX_PACKET, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Protocol, Tuple
+    from typing import Callable, Iterable, Protocol, Tuple
 
     Arguments = Tuple[str, ...]
 
@@ -92,9 +92,8 @@ class Inbox:
     The I/O thread waits for no lock here. Who calls `release` waits for the I/O
     thread, and may be a signal handler that has interrupted who holds the lock.
     So what the I/O thread does is one step of a container or a field that only it
-    writes (Python's FAQ, "What kinds of global value mutation are thread-safe?";
-    without a GIL each container has a lock of its own, held for that step); to
-    drop something it tries the lock.
+    writes: docs/design.md, "Threads share single steps". To drop something it tries
+    the lock.
     """
 
     def __init__(self) -> None:
@@ -110,11 +109,12 @@ class Inbox:
         self._heard_size = (0, 0)  # how many those were, and their bytes, when last counted
         # In hand, and never to begin; one step each: `abandon` appends, who holds the lock takes.
         self._abandoned: deque[Launch] = deque()
-        # Written by the I/O thread alone: the last so many launches are not told yet; the
-        # bytes of all that ever came.
-        self._untold = 0
+        # Written by the I/O thread alone: the number of the last launch that came; that of the last
+        # one whose sender was told; the bytes of all that ever came. Who looks whether a launch
+        # was told compares its own number, which no other launch can change under the look.
+        self._number = 0
+        self._told = 0
         self._came = 0
-        self._number = 0  # of the last that came
         self._went = 0  # bytes of all that went; guarded by the lock
         self._closed = False  # set by anyone, never unset
         # Set by the I/O thread when there was no room for a launch, unset by who makes room and
@@ -146,12 +146,11 @@ class Inbox:
                 self._room_is_wanted = False
         self._number += 1
         launch.number = self._number
-        self._untold += 1  # before it is there to be taken
         self._came += launch.size
         try:
             self._waiting.append(launch)
         except MemoryError:
-            self._untold -= 1
+            self._number -= 1
             self._came -= launch.size
             raise
         return True
@@ -161,7 +160,7 @@ class Inbox:
         try:
             if self._waiting[-1] is launch:
                 self._waiting.pop()
-                self._untold -= 1
+                self._number -= 1  # else the next `tell` would tell of this one
                 self._came -= launch.size
         except IndexError:
             pass  # nobody wanted it, and it was dropped
@@ -173,7 +172,7 @@ class Inbox:
         between, it would go to the next host as well. The other way round it takes
         launches with it that it owned, as it might a moment later.
         """
-        self._untold = 0
+        self._told = self._number
         return bool(self._waiting)
 
     def _is_too_much(self, launch: Launch) -> bool:
@@ -217,7 +216,13 @@ class Inbox:
             return False
         if observed and self.heard:
             return True
-        return (observed or overridden) and len(self._waiting) > self._untold
+        return (observed or overridden) and self._has_told()
+
+    def _has_told(self) -> bool:
+        try:
+            return self._waiting[0].number <= self._told
+        except IndexError:
+            return False
 
     def begin(self, launch: Launch) -> bool:
         """Take a launch out, as its first call is about to be made; True once, and not after `close`."""
@@ -269,8 +274,22 @@ class Inbox:
         """Return the launches that wait, oldest first."""
         with self._lock:
             heard = tuple(self.heard)
-            launches = [*self._in_hand, *self._waiting.copy()]
+            launches = [*self._in_hand, *self._copy_of_waiting()]
         return (*heard, *(launch.arguments for launch in launches))
+
+    def _copy_of_waiting(self) -> Iterable[Launch]:
+        """Return what waits, as the I/O thread goes on putting and withdrawing; the lock is held."""
+        try:
+            return self._waiting.copy()
+        except RuntimeError:
+            pass  # it has changed: without a GIL, before CPython 3.15, this is not one step (issue 144809)
+        launches = []
+        try:
+            for place in range(len(self._waiting)):
+                launches.append(self._waiting[place])  # noqa: PERF401 (what was there at the error counts)
+        except IndexError:
+            pass  # the last one was withdrawn
+        return launches
 
     def close(self) -> None:
         """Have nothing begin any more; what waits can still be looked at."""
@@ -308,8 +327,10 @@ class Inbox:
     def _remove(self, launch: Launch, state: str) -> None:
         if launch.state == FRESH:
             self._waiting.popleft()
-        else:
+        elif launch in self._in_hand:
             del self._in_hand[launch]
+        else:
+            return  # it was dropped in the middle of `abandon`
         launch.state = state
         self._went += launch.size
 

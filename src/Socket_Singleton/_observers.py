@@ -54,9 +54,8 @@ class Observers:
         # Observer to the args and kwargs that it is called with. Written by anybody who
         # traces or untraces, read by whoever calls. No lock: a look-up runs an observer's
         # own __hash__ and __eq__, and no lock may cover a user's code. Each access is one
-        # call of the dictionary's, which is whole to others (Python's FAQ, "What kinds of
-        # global value mutation are thread-safe?"; without a GIL a dictionary has a lock of
-        # its own). Code written for 2.0.0 knows it as ``app._observers``.
+        # call of the dictionary's, which leaves it whole for others (docs/design.md, "Threads
+        # share single steps"). Code written for 2.0.0 knows it as ``app._observers``.
         self.registered: Registered = {}
 
     def add(self, observer: Observer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -74,7 +73,7 @@ class Observers:
     def choose(self) -> Round | None:
         """Return the calls for one launch, with the first of them decided; None if nobody observes."""
         registered = self.registered
-        chosen = list(registered.items())
+        chosen = list(registered.copy().items())
         return Round(self, self._settings, registered, chosen) if chosen else None
 
 

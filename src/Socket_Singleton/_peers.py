@@ -120,7 +120,7 @@ class Peers:
         self.held: deque[Peer] = deque()  # in the order in which their packets became whole
         self.asking: dict[Peer, None] = {}
         # Written by the I/O thread as it ends. Who takes one out, in one step, has its socket: an
-        # answer on its thread, or `Host.close`.
+        # answer on its thread, or `Host.close`. Any other look at it is at a copy.
         self.alone: dict[Peer, None] = {}
         self.turn = 0
         self._buffered = 0  # bytes of the packets of those that are reading or held

@@ -479,8 +479,10 @@ class ForkAware:
         raise NotImplementedError
 
 
-# Written by hosts as they start and end, read by the forking thread. A set
-# operation is one step under the GIL, and readers take a copy.
+# Written by hosts as they start and end, in one step each, by whichever thread that is. Read in
+# the child of a fork, where no other thread is left to change it; none was in the middle of a
+# step: with a GIL the forking thread has it, and builds without one stop all threads before they
+# fork (CPython, issue 116522).
 _followers: set[ForkAware] = set()
 _hooked = False
 _worker_hooked = False
@@ -493,7 +495,8 @@ def follow_forks(follower: ForkAware) -> None:
         return
     _followers.add(follower)
     if not _hooked:
-        # Once a process: the system's hooks cannot be taken back.
+        # Once a process: the system's hooks cannot be taken back. Two hosts that start in the same
+        # moment may both do it; to be told twice of a fork does no harm.
         _hooked = True
         os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 

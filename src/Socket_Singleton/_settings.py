@@ -29,9 +29,8 @@ class Settings:
     """The settings that the host looks at as it runs.
 
     Anybody writes an attribute, the host's threads read it. To set an attribute and
-    to read one is one step each: Python's FAQ ("What kinds of global value mutation
-    are thread-safe?") lists it for the GIL, and builds without a GIL keep it
-    (docs.python.org, "Python support for free threading"). Who reads two of them may
+    to read one is one step each, with a GIL and without (docs/design.md, "Threads share
+    single steps"). Who reads two of them may
     see one before and one after a change; nothing here needs them to agree.
     """
 

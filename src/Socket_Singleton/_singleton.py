@@ -319,7 +319,10 @@ class Socket_Singleton:
             from ._delivery import Delivery
 
             overridden = type(self)._append_args is not Socket_Singleton._append_args  # noqa: SLF001
-            self._made_delivery = Delivery(self._settings, self._append_args if overridden else None)
+            made = Delivery(self._settings, self._append_args if overridden else None)
+            # One step: two threads may have come here at once, and go on with the same one.
+            delivery: Delivery = self.__dict__.setdefault("_made_delivery", made)
+            return delivery
         return self._made_delivery
 
     @property

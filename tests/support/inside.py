@@ -8,6 +8,7 @@ Programs that tests start import this module too, as ``inside``.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import socket
@@ -19,6 +20,7 @@ from unittest import mock
 from Socket_Singleton import (
     __main__,
     _client,
+    _delivery,
     _host,
     _identity,
     _inbox,
@@ -282,6 +284,21 @@ def sockets_of_peers(kind):
         yield
 
 
+@contextlib.contextmanager
+def accepts_of_hosts(error):
+    """Have the next `accept` of hosts in this process raise ``error``; yield the list of those that did."""
+    accept, failed = _platform.accept, []
+
+    def fail_or_accept(listener):
+        if not failed:
+            failed.append(listener)
+            raise error
+        return accept(listener)
+
+    with mock.patch.object(_platform, "accept", fail_or_accept):
+        yield failed
+
+
 def ends_in_order(level: int, option: int, value: object) -> bool:
     """Whether a call of `setsockopt` has the end of a connection no longer be a reset."""
     return option == socket.SO_LINGER and value == _platform.linger(False)
@@ -455,9 +472,25 @@ def count_waiting_bytes(app) -> int:
     return app._delivery.inbox.size
 
 
+@contextlib.contextmanager
+def when_the_delivery_is_made(call):
+    """Have ``call()`` be what another thread does in the middle of it."""
+    make = _delivery.Delivery
+
+    def call_and_make(*arguments):
+        patched.stop()
+        call()
+        return make(*arguments)
+
+    patched = mock.patch.object(_delivery, "Delivery", call_and_make)
+    patched.start()
+    yield
+
+
 def all_handed_out(app) -> bool:
     """Whether observers may have all the launches that wait."""
-    return not app._delivery.inbox._untold
+    inbox = app._delivery.inbox
+    return inbox._told == inbox._number
 
 
 def waiting_lines(app):
@@ -518,7 +551,77 @@ def somebody_seems_to_want_launches(app) -> None:
         return launch
 
     inbox.take = take_for_somebody
-    inbox.has_for = lambda *_: len(inbox._waiting) > inbox._untold
+    inbox.has_for = lambda *_: inbox._has_told()
+
+
+class _Row(collections.deque):
+    """What waits, with something that another thread does in the middle of a look at it."""
+
+    happens = staticmethod(int)
+
+    def __len__(self):
+        found = super().__len__()
+        self.happens()
+        return found
+
+    def __getitem__(self, place):
+        found = super().__getitem__(place)
+        self.happens()
+        return found
+
+    def copy(self):
+        """Do as builds without a GIL may, where another thread appends meanwhile."""
+        raise RuntimeError("deque mutated during iteration")
+
+
+def inbox_of(payloads, told: int):
+    """Return an inbox whose row is a `_Row`, and its launches, of which the first ones were told."""
+    inbox = _inbox.Inbox()
+    inbox._waiting = _Row()
+    launches = [_inbox.Launch(bytearray(payload)) for payload in payloads]
+    for number, launch in enumerate(launches, 1):
+        inbox.put(launch, True, False)
+        if number <= told:
+            inbox.tell()
+    return inbox, launches
+
+
+def at_each_look(inbox, call) -> None:
+    """Have ``call()`` be what another thread does in the middle of each look at what waits, from now on."""
+    row = inbox._waiting
+
+    def call_once():  # what it does looks, too
+        row.happens = int
+        call()
+        row.happens = call_once
+
+    row.happens = call_once
+
+
+def drop_in_the_middle_of_abandon() -> int:
+    """Drop a launch while another thread abandons it, and then what is abandoned; return the bytes left."""
+
+    class Launch(_inbox.Launch):
+        __slots__ = ()
+
+        @property
+        def turn(self):  # looked at by `abandon` when it has seen that the launch is in hand
+            inbox._drop_launch(self)
+            return 1
+
+        @turn.setter
+        def turn(self, value):
+            pass
+
+    inbox, launch = _inbox.Inbox(), Launch(bytearray(b"x"))
+    inbox.put(launch, True, False)
+    inbox.tell()
+    inbox._in_hand[inbox._waiting.popleft()] = None
+    launch.state = _inbox.IN_HAND
+    inbox.abandon(launch, 1)
+    assert launch.state == _inbox.ABANDONED, launch.state
+    inbox._drop_launch(inbox._abandoned.popleft())
+    return inbox.size
 
 
 # -- the launch --
