@@ -74,8 +74,8 @@ class TestCluster(SingletonTestCase):
         """Start launches, four at a time, and `lose(pid)` the host whenever it has done `every` of them."""
         started, running, lost = [], [], Counter()
         count = (
-            "SELECT pid, count(*) FROM effects JOIN singleton_hosts USING (name, epoch)"
-            " WHERE name = %s GROUP BY pid HAVING count(*) >= %s"
+            "SELECT pid FROM effects WHERE epoch = (SELECT max(epoch) FROM effects WHERE name = %s)"
+            " GROUP BY pid HAVING count(*) >= %s"
         )
 
         def all_ended():
@@ -84,7 +84,7 @@ class TestCluster(SingletonTestCase):
                 if len(running) < 4:
                     started.append(self.launch(f"launch {len(started)}", lease=LEASE))
                     running.append(started[-1])
-                for pid, _ in self.ask(count, self.name, every):
+                for (pid,) in self.ask(count, self.name, every):
                     lost[pid] += 1
                     lose(pid)
             return len(started) == launches and not running
@@ -108,21 +108,29 @@ class TestCluster(SingletonTestCase):
         for program in launches:
             status = program.wait()
             if status == 1:  # it was the host, and was told that it is no more
-                self.assertIn(" is the host now.", program.err)
+                self.assertTrue(any(line.startswith("host") for line in program.lines), program.describe())
+                self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", program.err)
             elif status != -signal.SIGKILL or program.pid not in lost:
                 self.assertEqual(status, 0, program.describe())
+
+    def effects_by_rank(self):
+        """Return (first argument, rank of the host) of all that was done: 1 for the first host, and so on."""
+        effects = self.effects()
+        ranks = {epoch: rank for rank, epoch in enumerate(sorted({epoch for _, epoch, _ in effects}), 1)}
+        return [(args[0], ranks[epoch]) for args, epoch, _ in effects]
 
     # -- the face --
 
     def test_the_example(self):
         first = self.start(EXAMPLES / "cluster.py", "a.txt", env=self.server.env)
-        first.expect("host 1 works on a.txt")
+        first.expect("Running. The word quit ends it.")
         self.ends_quietly(self.start(EXAMPLES / "cluster.py", "b.txt", "c d.txt", env=self.server.env))
         self.ends_quietly(self.start(EXAMPLES / "cluster.py", "quit", env=self.server.env))
         self.finish(first)
-        works = [("a.txt", 1), ("b.txt", 1), ("c d.txt", 1), ("quit", 1)]
-        self.assertEqual(self.ask("SELECT name, epoch FROM example_work"), works)
-        self.assertEqual(first.lines[0], "Running. The word quit ends it.")
+        works = self.ask("SELECT name, epoch FROM example_work")
+        self.assertEqual([name for name, _ in works], ["a.txt", "b.txt", "c d.txt", "quit"])
+        self.assertEqual(first.lines[1:], [f"host {epoch} works on {name}" for name, epoch in works])
+        self.assertEqual(len({epoch for _, epoch in works}), 1)
 
     def test_what_was_typed_is_what_arrives_and_it_is_done_when_the_launch_ends(self):
         """The host looks by itself only every 200 seconds: that it is done at once is NOTIFY's work."""
@@ -134,7 +142,7 @@ class TestCluster(SingletonTestCase):
             "\\x41 {\"a\",'b'}",
             b"\xff\xfe".decode("utf-8", "surrogateescape"),
         )
-        host = self.launch("first", ready="host 1")
+        host = self.launch("first", ready="host")
         wait_until(lambda: self.done() == [("first",)], "the host's own launch")
         for launch in (words, (), ("",)):
             self.ends_quietly(self.launch(*[os.fsencode(word) for word in launch]))
@@ -143,8 +151,8 @@ class TestCluster(SingletonTestCase):
         self.finish(host)
 
     def test_two_names_do_not_meet(self):
-        one = self.launch("one", ready="host 1")
-        other = self.launch("other", "quit", name=self.name + "2", ready="host 1")
+        one = self.launch("one", ready="host")
+        other = self.launch("other", "quit", name=self.name + "2", ready="host")
         self.finish(other)
         self.end_host()
         self.finish(one)
@@ -156,7 +164,7 @@ class TestCluster(SingletonTestCase):
         query = "SELECT ('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"
         for name, key in rows:
             self.assertEqual(self.ask(query, name), [(int(key),)])
-            self.finish(self.launch("quit", name=name, ready="host 1"))
+            self.finish(self.launch("quit", name=name, ready="host"))
         held = "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory'"
         host = self.launch("hold", name=rows[0][0], env={"HOLD": "1"}, ready="holding")
         self.assertIn((int(rows[0][1]),), self.ask(held))
@@ -225,49 +233,46 @@ class TestCluster(SingletonTestCase):
         self.check(launches, lost, least=2)
 
     def test_a_host_that_is_stopped_when_idle(self):
-        host = self.launch("first", lease=LEASE, ready="host 1")
+        host = self.launch("first", lease=LEASE, ready="host")
         wait_until(self.done, "its own launch")
         os.kill(host.pid, signal.SIGSTOP)
-        second = self.launch("second", lease=LEASE, ready="host 2")
+        second = self.launch("second", lease=LEASE, ready="host")
         os.kill(host.pid, signal.SIGCONT)
         self.finish(host, status=1)
-        self.assertRegex(host.err, rf":{second.pid} is the host now\.\Z")
+        self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
         self.end_host()
         self.finish(second)
-        self.assertEqual(
-            [(args, epoch) for args, epoch, _ in self.effects()],
-            [(("first",), 1), (("second",), 2), (("quit",), 2)],
-        )
+        self.assertEqual(self.effects_by_rank(), [("first", 1), ("second", 2), ("quit", 2)])
 
     def test_a_host_that_is_stopped_within_a_transaction(self):
         """What it had written is gone, and is written once by the next one."""
         host = self.launch("hold", lease=LEASE, env={"HOLD": "1"}, ready="holding")
+        [(old,)] = self.ask("SELECT last_value FROM singleton_epoch")
         os.kill(host.pid, signal.SIGSTOP)
-        second = self.launch("second", lease=LEASE, ready="host 2")
+        second = self.launch("second", lease=LEASE, ready="host")
         os.kill(host.pid, signal.SIGCONT)
         host.write("\n")
         self.finish(host, status=1)
-        self.assertRegex(host.err, rf":{second.pid} is the host now\.\Z")
+        self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
         self.end_host()
         self.finish(second)
-        done = [(args[0], epoch) for args, epoch, _ in self.effects()]
-        self.assertEqual(done, [("hold", 2), ("second", 2), ("quit", 2)])
+        self.assertEqual(self.effects_by_rank(), [("hold", 1), ("second", 1), ("quit", 1)])
+        self.assertGreater(self.effects()[0][1], old)
 
-    def test_a_host_without_a_rival_goes_on_after_its_session_is_lost(self):
-        host = self.launch("first", lease=LEASE, ready="host 1")
+    def test_a_host_without_a_rival_ends_as_well_when_its_session_is_lost(self):
+        """The next launch is the host."""
+        host = self.launch("first", lease=LEASE, ready="host")
         wait_until(self.done, "its own launch")
         self.server.restart()
-        epoch = "SELECT epoch FROM singleton_hosts WHERE name = %s"
-        wait_until(lambda: self.ask(epoch, self.name) == [(2,)], "it is the host again")
-        self.ends_quietly(self.launch("second", lease=LEASE))
-        self.end_host()
-        self.finish(host)
-        self.assertEqual([epoch for _, epoch, _ in self.effects()], [1, 2, 2])
+        self.finish(host, status=1)
+        self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
+        self.finish(self.launch("quit", lease=LEASE, ready="host"))
+        self.assertEqual(self.effects_by_rank(), [("first", 1), ("quit", 2)])
 
     # -- launches --
 
     def test_a_launch_that_is_cut_off_in_its_commit_is_not_done_twice(self):
-        host = self.launch("first", ready="host 1")
+        host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("second", env={"CUT_COMMIT": "1"}))
         self.end_host()
         self.finish(host)
@@ -276,49 +281,56 @@ class TestCluster(SingletonTestCase):
     def test_a_launch_that_nobody_takes_is_withdrawn(self):
         host = self.launch("hold", env={"HOLD": "1"}, ready="holding")
         told = self.finish(self.launch("second", wait=0.5), status=1)
-        self.assertEqual(told.err, f"{self.name}: not done within 0.5 s (no host took it); it is withdrawn.")
+        self.assertEqual(told.err, f"{self.name}: no host took it within 0.5 s; it is withdrawn.")
         host.write("\n")
         self.end_host()
         self.finish(host)
         self.assertEqual(self.done(), [("hold",), ("quit",)])
 
     def test_a_launch_that_a_host_is_still_at_says_that_it_does_not_know(self):
-        host = self.launch("first", env={"HOLD": "1"}, ready="host 1")
+        host = self.launch("first", env={"HOLD": "1"}, ready="host")
         told = self.launch("hold", wait=3)
         host.expect("holding")
         self.finish(told, status=1)
-        self.assertIn("whether it will be done is not known", told.err)
+        self.assertEqual(
+            told.err, f"{self.name}: a host is still at it; whether it will be done is not known."
+        )
         host.write("\n")
         self.end_host()
         self.finish(host)
 
     def test_without_a_server_a_launch_says_so(self):
         told = self.finish(self.launch(wait=0.5, env={"PGHOST": str(self.server.folder / "none")}), status=1)
-        self.assertRegex(told.err, r"(?s)not done within 0\.5 s \(.*No such file.*\); it was not entered\.\Z")
+        self.assertRegex(told.err, r"(?s)No such file.*; whether it will be done is not known\.\Z")
 
     # -- observers --
 
     def test_an_observer_that_raises_ends_that_call_alone(self):
-        host = self.launch("first", ready="host 1")
+        """Also where it is the database that raises."""
+        host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("fail"))
+        self.ends_quietly(self.launch("divide"))
         self.ends_quietly(self.launch("second"))
         self.end_host()
         self.finish(host)
         self.assertEqual(self.done(), [("first",), ("second",), ("quit",)])  # what it wrote is gone
         self.assertIn("ValueError: the observer fails", host.err)
+        self.assertIn("DivisionByZero: division by zero", host.err)
 
-    def test_what_the_database_refuses_is_tried_again(self):
-        host = self.launch("deadlock", env={"HOLD": "1"}, ready="host 1")
-        wait_until(self.done, "it is done")
+    def test_an_observer_that_hides_an_error_of_the_database_ends_the_host(self):
+        """The server does nothing more in that transaction. The next host does the launch."""
+        host = self.launch("hide", env={"HIDE": "1"})
+        self.finish(host, status=1)
+        self.assertIn("current transaction is aborted", host.err)
+        second = self.launch("second", ready="host")
         self.end_host()
-        self.finish(host)
-        done = [(args[0], epoch) for args, epoch, _ in self.effects()]
-        self.assertEqual(done, [("deadlock", 2), ("quit", 2)])
+        self.finish(second)
+        self.assertEqual(self.done(), [("hide",), ("second",), ("quit",)])
 
     # -- the table --
 
     def test_rows_go_after_a_day(self):
-        host = self.launch("first", ready="host 1")
+        host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("second"))
         query = "SELECT count(*) FROM singleton_launches WHERE name = %s"
         self.assertEqual(self.ask(query, self.name), [(2,)])
