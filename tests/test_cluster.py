@@ -10,7 +10,7 @@ import unittest
 import uuid
 from collections import Counter
 
-from .postgres import Server, missing
+from .postgres import HELD, KEY, Server, missing
 from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, wait_until
 
 EXAMPLES = ROOT / "examples"
@@ -161,14 +161,11 @@ class TestCluster(SingletonTestCase):
     def test_the_key_is_that_of_the_page(self):
         rows = re.findall(r"^\| `([^`]+)` \| `(-?\d+)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
         self.assertGreater(len(rows), 1)
-        query = "SELECT ('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"
         for name, key in rows:
-            self.assertEqual(self.ask(query, name), [(int(key),)])
-            self.finish(self.launch("quit", name=name, ready="host"))
-        held = "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory'"
-        host = self.launch("hold", name=rows[0][0], env={"HOLD": "1"}, ready="holding")
-        self.assertIn((int(rows[0][1]),), self.ask(held))
-        host.kill()
+            self.assertEqual(self.ask(f"SELECT {KEY}", name), [(int(key),)])
+            host = self.launch("hold", name=name, env={"HOLD": "1"}, ready="holding")
+            self.assertIn(int(key), [key for key, _ in self.ask(HELD)])
+            host.kill()
 
     def test_two_first_launches_at_once(self):
         """Ten times, with a database in which the tables are not there yet."""
@@ -197,12 +194,8 @@ class TestCluster(SingletonTestCase):
 
     def test_sessions_of_hosts_are_terminated(self):
         def terminate(_):
-            self.ask(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-                " AND ((classid::bigint << 32) | objid::bigint)"
-                " = ('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint",
-                self.name,
-            )
+            held = f"SELECT pid FROM ({HELD}) AS held WHERE key = {KEY}"
+            self.ask(f"SELECT pg_terminate_backend(pid) FROM ({held}) AS host", self.name)
 
         self.check(*self.disturb(terminate))
 
