@@ -68,7 +68,7 @@ class TestCluster(SingletonTestCase):
 
     def end_host(self):
         """End whoever is the host, by a launch that is the last one in the queue."""
-        self.finish(self.launch("quit", lease=LEASE))
+        self.finish(self.launch("quit"))
 
     def disturb(self, lose, launches=40, every=6):
         """Start launches, four at a time, and `lose(pid)` the host whenever it has done `every` of them."""
@@ -229,7 +229,7 @@ class TestCluster(SingletonTestCase):
         host = self.launch("first", lease=LEASE, ready="host")
         wait_until(self.done, "its own launch")
         os.kill(host.pid, signal.SIGSTOP)
-        second = self.launch("second", lease=LEASE, ready="host")
+        second = self.launch("second", ready="host")
         os.kill(host.pid, signal.SIGCONT)
         self.finish(host, status=1)
         self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
@@ -242,7 +242,7 @@ class TestCluster(SingletonTestCase):
         host = self.launch("hold", lease=LEASE, env={"HOLD": "1"}, ready="holding")
         [(old,)] = self.ask("SELECT last_value FROM singleton_epoch")
         os.kill(host.pid, signal.SIGSTOP)
-        second = self.launch("second", lease=LEASE, ready="host")
+        second = self.launch("second", ready="host")
         os.kill(host.pid, signal.SIGCONT)
         host.write("\n")
         self.finish(host, status=1)
@@ -254,12 +254,12 @@ class TestCluster(SingletonTestCase):
 
     def test_a_host_without_a_rival_ends_as_well_when_its_session_is_lost(self):
         """The next launch is the host."""
-        host = self.launch("first", lease=LEASE, ready="host")
+        host = self.launch("first", ready="host")
         wait_until(self.done, "its own launch")
         self.server.restart()
         self.finish(host, status=1)
         self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
-        self.finish(self.launch("quit", lease=LEASE, ready="host"))
+        self.finish(self.launch("quit", ready="host"))
         self.assertEqual(self.effects_by_rank(), [("first", 1), ("quit", 2)])
 
     # -- launches --
