@@ -159,12 +159,15 @@ class TestCluster(SingletonTestCase):
         self.assertEqual(self.done(), [("one",), ("quit",)])
 
     def test_the_key_is_that_of_the_page(self):
-        rows = re.findall(r"^\| `([^`]+)` \| `(-?\d+)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+        page = PAGE.read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `([^`]+)` \| `(-?\d+)` \|$", page, re.MULTILINE)
+        [who_is_it] = re.findall(r"^```sql\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
         self.assertGreater(len(rows), 1)
         for name, key in rows:
             self.assertEqual(self.ask(f"SELECT {KEY}", name), [(int(key),)])
             host = self.launch("hold", name=name, env={"HOLD": "1"}, ready="holding")
             self.assertIn(int(key), [key for key, _ in self.ask(HELD)])
+            self.assertEqual(len(self.ask(who_is_it)), key in who_is_it)
             host.kill()
 
     def test_two_first_launches_at_once(self):
@@ -261,6 +264,19 @@ class TestCluster(SingletonTestCase):
         self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
         self.finish(self.launch("quit", ready="host"))
         self.assertEqual(self.effects_by_rank(), [("first", 1), ("quit", 2)])
+
+    def test_a_host_that_has_nothing_to_do_keeps_its_session(self):
+        """It looks at the table within each lease: the server does not take it for stopped."""
+        host = self.launch("first", lease=2 * LEASE, ready="host")
+        held_for_longer = (
+            f"SELECT pid FROM ({HELD}) AS held JOIN pg_stat_activity USING (pid)"
+            f" WHERE key = {KEY} AND now() - backend_start > make_interval(secs => %s)"
+        )
+        wait_until(
+            lambda: self.ask(held_for_longer, self.name, 2.5 * LEASE), "its session is older than a lease"
+        )
+        self.end_host()
+        self.finish(host)
 
     # -- launches --
 
