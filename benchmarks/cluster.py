@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 
 import cluster
-import psycopg
 
 from tests.postgres import HELD, KEY, Server, missing
 from tests.support import wait_until
@@ -169,19 +168,18 @@ def measure_takeover(server, launches, hosts):
         print(f"the next one's first effect after {milliseconds(gaps)}")
 
 
-def measure_launches(server, launches):
+def measure_launches(server, launches, queue):
     stream = Stream(server, "stream")
     taken = stream.run(launches)
     times = sorted(end - stream.begun[pid] for pid, (_, end) in stream.ended.items())
     stream.end()
     print(f"launches, {AT_ONCE} at a time: {launches / taken:.0f} a second; each {milliseconds(times)}")
-    name = "queue"
     with server.connect() as connection:
         row = "INSERT INTO singleton_launches (id, name, args) SELECT gen_random_uuid(), %s, '[]'"
-        connection.execute(f"{row} FROM generate_series(1, %s)", [name, launches])
+        connection.execute(f"{row} FROM generate_series(1, %s)", ["queue", queue])
         start = time.monotonic()
-        os.waitpid(launch(server, name, "quit"), 0)
-        print(f"one host, from a queue of {launches}: {launches / (time.monotonic() - start):.0f} a second")
+        os.waitpid(launch(server, "queue", "quit"), 0)
+        print(f"one host, from a queue of {queue}: {queue / (time.monotonic() - start):.0f} a second")
         size = connection.execute("SELECT pg_total_relation_size('singleton_launches')").fetchone()[0]
         rows = connection.execute("SELECT count(*) FROM singleton_launches").fetchone()[0]
         print(f"a row takes {size / rows:.0f} bytes on disk, indexes included, for a day")
@@ -219,7 +217,7 @@ class Names:
         return app
 
     def ask(self, database, query):
-        with psycopg.connect(f"{self.server.dsn} dbname={database}", autocommit=True) as connection:
+        with self.server.connect(database) as connection:
             cursor = connection.execute(query)
             return cursor.fetchone()[0] if cursor.description else None
 
@@ -261,7 +259,7 @@ def measure_names(server, names, databases, launches):
     all_names = Names(server, names, databases)
     opened = time.monotonic() - start
     held, each = all_names.held(), (memory_of(server.folder) - before) / names
-    print(f"{held} names held, by as many connections, to {databases} databases:", end=" ")
+    print(f"{held} names held, by as many connections, in {databases} databases:", end=" ")
     print(f"{names / opened:.0f} opened a second; {each / 2**20:.1f} MiB of the server's memory for each")
     times, taken = all_names.launch(launches)
     print(f"    launches to them, {AT_ONCE} at a time: {launches / taken:.0f} a second;", end=" ")
@@ -287,6 +285,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="that it works, not what it measures")
     parser.add_argument("--names", type=int, help="how many to hold; 2500, or 50 if quick")
+    parser.add_argument("--databases", type=int, default=50, help="over how many the names are spread")
     options = parser.parse_args()
     quick = options.quick
     if missing():
@@ -299,9 +298,9 @@ def main():
             connection.execute(EFFECTS)
         launches, hosts = (150, 4) if quick else (600, 24)
         measure_takeover(server, launches, hosts)
-        measure_launches(server, 200 if quick else 2000)
-        for databases in (1, 5 if quick else 50):
-            measure_names(server, names, databases, 50 if quick else 500)
+        measure_launches(server, launches, 200 if quick else 2000)
+        for held, databases in ((max(1, names // 10), 1), (names, options.databases)):
+            measure_names(server, held, databases, 50 if quick else 300)
     finally:
         server.remove()
 

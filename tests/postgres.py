@@ -112,10 +112,10 @@ class Server:
         self.stop(how)
         self.start()
 
-    def connect(self):
+    def connect(self, database: str = "postgres"):
         import psycopg
 
-        return psycopg.connect(self.dsn, autocommit=True)
+        return psycopg.connect(self.dsn, dbname=database, autocommit=True)
 
     def remove(self) -> None:
         with contextlib.suppress(ProcessLookupError):
