@@ -17,6 +17,14 @@ from .support import PATIENCE, wait_until
 # The first with idle_session_timeout.
 _OLDEST = 14
 
+# The key of a name, as the server reckons it.
+KEY = "('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"
+# The keys that are locked, each with the pid of the server's process for that session.
+HELD = (
+    "SELECT (classid::bigint << 32) | objid::bigint AS key, pid FROM pg_locks"
+    " WHERE locktype = 'advisory' AND granted"
+)
+
 
 def find_server() -> Path | None:
     """Return the folder of the programs of the newest PostgreSQL there is, if it is new enough."""
@@ -104,10 +112,10 @@ class Server:
         self.stop(how)
         self.start()
 
-    def connect(self):
+    def connect(self, database: str = "postgres"):
         import psycopg
 
-        return psycopg.connect(self.dsn, autocommit=True)
+        return psycopg.connect(self.dsn, dbname=database, autocommit=True)
 
     def remove(self) -> None:
         with contextlib.suppress(ProcessLookupError):

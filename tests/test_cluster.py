@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import runpy
 import signal
 import unittest
 import uuid
 from collections import Counter
 
-from .postgres import Server, missing
+from .postgres import HELD, KEY, Server, missing
 from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, wait_until
 
 EXAMPLES = ROOT / "examples"
@@ -68,15 +69,12 @@ class TestCluster(SingletonTestCase):
 
     def end_host(self):
         """End whoever is the host, by a launch that is the last one in the queue."""
-        self.finish(self.launch("quit", lease=LEASE))
+        self.finish(self.launch("quit"))
 
     def disturb(self, lose, launches=40, every=6):
-        """Start launches, four at a time, and `lose(pid)` the host whenever it has done `every` of them."""
-        started, running, lost = [], [], Counter()
-        count = (
-            "SELECT pid, count(*) FROM effects JOIN singleton_hosts USING (name, epoch)"
-            " WHERE name = %s GROUP BY pid HAVING count(*) >= %s"
-        )
+        """Start launches, four at a time, and `lose(pid)` each host once, when it has done `every`."""
+        started, running, lost = [], [], {}
+        busy = "SELECT epoch, pid FROM effects WHERE name = %s GROUP BY epoch, pid HAVING count(*) >= %s"
 
         def all_ended():
             running[:] = [program for program in running if self.is_waited_for(program)]
@@ -84,9 +82,10 @@ class TestCluster(SingletonTestCase):
                 if len(running) < 4:
                     started.append(self.launch(f"launch {len(started)}", lease=LEASE))
                     running.append(started[-1])
-                for pid, _ in self.ask(count, self.name, every):
-                    lost[pid] += 1
-                    lose(pid)
+                for epoch, pid in self.ask(busy, self.name, every):
+                    if epoch not in lost:
+                        lost[epoch] = pid
+                        lose(pid)
             return len(started) == launches and not running
 
         wait_until(all_ended, "all launches end, or are the host", timeout=2 * PATIENCE)
@@ -98,7 +97,7 @@ class TestCluster(SingletonTestCase):
     def check(self, launches, lost, least=3):
         """All was done once, and none of it by an old host; those who were not lost ended with status 0."""
         self.end_host()
-        self.assertGreaterEqual(sum(lost.values()), least, "hosts were lost")
+        self.assertGreaterEqual(len(lost), least, "hosts were lost")
         done = Counter(self.done())
         del done[("quit",)]
         self.assertEqual(done, Counter((f"launch {number}",) for number in range(len(launches))))
@@ -108,21 +107,29 @@ class TestCluster(SingletonTestCase):
         for program in launches:
             status = program.wait()
             if status == 1:  # it was the host, and was told that it is no more
-                self.assertIn(" is the host now.", program.err)
-            elif status != -signal.SIGKILL or program.pid not in lost:
+                self.assertTrue(any(line.startswith("host") for line in program.lines), program.describe())
+                self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", program.err)
+            elif status != -signal.SIGKILL or program.pid not in lost.values():
                 self.assertEqual(status, 0, program.describe())
+
+    def effects_by_rank(self):
+        """Return (first argument, rank of the host) of all that was done: 1 for the first host, and so on."""
+        effects = self.effects()
+        ranks = {epoch: rank for rank, epoch in enumerate(sorted({epoch for _, epoch, _ in effects}), 1)}
+        return [(args[0], ranks[epoch]) for args, epoch, _ in effects]
 
     # -- the face --
 
     def test_the_example(self):
         first = self.start(EXAMPLES / "cluster.py", "a.txt", env=self.server.env)
-        first.expect("host 1 works on a.txt")
+        first.expect("Running. The word quit ends it.")
         self.ends_quietly(self.start(EXAMPLES / "cluster.py", "b.txt", "c d.txt", env=self.server.env))
         self.ends_quietly(self.start(EXAMPLES / "cluster.py", "quit", env=self.server.env))
         self.finish(first)
-        works = [("a.txt", 1), ("b.txt", 1), ("c d.txt", 1), ("quit", 1)]
-        self.assertEqual(self.ask("SELECT name, epoch FROM example_work"), works)
-        self.assertEqual(first.lines[0], "Running. The word quit ends it.")
+        works = self.ask("SELECT name, epoch FROM example_work")
+        self.assertEqual([name for name, _ in works], ["a.txt", "b.txt", "c d.txt", "quit"])
+        self.assertEqual(first.lines[1:], [f"host {epoch} works on {name}" for name, epoch in works])
+        self.assertEqual(len({epoch for _, epoch in works}), 1)
 
     def test_what_was_typed_is_what_arrives_and_it_is_done_when_the_launch_ends(self):
         """The host looks by itself only every 200 seconds: that it is done at once is NOTIFY's work."""
@@ -134,7 +141,7 @@ class TestCluster(SingletonTestCase):
             "\\x41 {\"a\",'b'}",
             b"\xff\xfe".decode("utf-8", "surrogateescape"),
         )
-        host = self.launch("first", ready="host 1")
+        host = self.launch("first", ready="host")
         wait_until(lambda: self.done() == [("first",)], "the host's own launch")
         for launch in (words, (), ("",)):
             self.ends_quietly(self.launch(*[os.fsencode(word) for word in launch]))
@@ -143,24 +150,24 @@ class TestCluster(SingletonTestCase):
         self.finish(host)
 
     def test_two_names_do_not_meet(self):
-        one = self.launch("one", ready="host 1")
-        other = self.launch("other", "quit", name=self.name + "2", ready="host 1")
+        one = self.launch("one", ready="host")
+        other = self.launch("other", "quit", name=self.name + "2", ready="host")
         self.finish(other)
         self.end_host()
         self.finish(one)
         self.assertEqual(self.done(), [("one",), ("quit",)])
 
     def test_the_key_is_that_of_the_page(self):
-        rows = re.findall(r"^\| `([^`]+)` \| `(-?\d+)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+        page = PAGE.read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `([^`]+)` \| `(-?\d+)` \|$", page, re.MULTILINE)
+        [who_is_it] = re.findall(r"^```sql\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
         self.assertGreater(len(rows), 1)
-        query = "SELECT ('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"
         for name, key in rows:
-            self.assertEqual(self.ask(query, name), [(int(key),)])
-            self.finish(self.launch("quit", name=name, ready="host 1"))
-        held = "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks WHERE locktype = 'advisory'"
-        host = self.launch("hold", name=rows[0][0], env={"HOLD": "1"}, ready="holding")
-        self.assertIn((int(rows[0][1]),), self.ask(held))
-        host.kill()
+            self.assertEqual(self.ask(f"SELECT {KEY}", name), [(int(key),)])
+            host = self.launch("hold", name=name, env={"HOLD": "1"}, ready="holding")
+            self.assertIn(int(key), [key for key, _ in self.ask(HELD)])
+            self.assertEqual(len(self.ask(who_is_it)), key in who_is_it)
+            host.kill()
 
     def test_two_first_launches_at_once(self):
         """Ten times, with a database in which the tables are not there yet."""
@@ -178,6 +185,16 @@ class TestCluster(SingletonTestCase):
                 self.assertEqual(said, ["does one", "does other", "host 1"], launches[0].describe())
             self.ask_alone(f"DROP DATABASE {database}")
 
+    def test_a_first_launch_while_another_one_makes_the_tables(self):
+        self.ask_alone("CREATE DATABASE half_made")
+        env = {**self.server.env, "PGDATABASE": "half_made"}
+        with self.server.connect("half_made") as other, other.transaction():
+            other.execute(runpy.run_path(str(EXAMPLES / "cluster.py"))["TABLES"])
+            launch = self.start("-c", FIRST, self.name, 0, "one", env=env)
+            wait_until(lambda: self.ask("SELECT pid FROM pg_locks WHERE NOT granted"), "the launch waits")
+        launch.expect("does one")
+        launch.kill()
+
     def ask_alone(self, command):
         with self.server.connect() as connection:
             connection.execute(command)
@@ -189,12 +206,8 @@ class TestCluster(SingletonTestCase):
 
     def test_sessions_of_hosts_are_terminated(self):
         def terminate(_):
-            self.ask(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-                " AND ((classid::bigint << 32) | objid::bigint)"
-                " = ('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint",
-                self.name,
-            )
+            held = f"SELECT pid FROM ({HELD}) AS held WHERE key = {KEY}"
+            self.ask(f"SELECT pg_terminate_backend(pid) FROM ({held}) AS host", self.name)
 
         self.check(*self.disturb(terminate))
 
@@ -211,9 +224,8 @@ class TestCluster(SingletonTestCase):
         stopped = []
 
         def stop(pid):
-            if pid not in stopped:
-                os.kill(pid, signal.SIGSTOP)
-                stopped.append(pid)
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
 
         launches, lost = self.disturb(stop, launches=30, every=9)
         before = self.effects()
@@ -225,49 +237,59 @@ class TestCluster(SingletonTestCase):
         self.check(launches, lost, least=2)
 
     def test_a_host_that_is_stopped_when_idle(self):
-        host = self.launch("first", lease=LEASE, ready="host 1")
+        host = self.launch("first", lease=LEASE, ready="host")
         wait_until(self.done, "its own launch")
         os.kill(host.pid, signal.SIGSTOP)
-        second = self.launch("second", lease=LEASE, ready="host 2")
+        second = self.launch("second", ready="host")
         os.kill(host.pid, signal.SIGCONT)
         self.finish(host, status=1)
-        self.assertRegex(host.err, rf":{second.pid} is the host now\.\Z")
+        self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
         self.end_host()
         self.finish(second)
-        self.assertEqual(
-            [(args, epoch) for args, epoch, _ in self.effects()],
-            [(("first",), 1), (("second",), 2), (("quit",), 2)],
-        )
+        self.assertEqual(self.effects_by_rank(), [("first", 1), ("second", 2), ("quit", 2)])
 
     def test_a_host_that_is_stopped_within_a_transaction(self):
         """What it had written is gone, and is written once by the next one."""
         host = self.launch("hold", lease=LEASE, env={"HOLD": "1"}, ready="holding")
+        [(old,)] = self.ask("SELECT last_value FROM singleton_epoch")
         os.kill(host.pid, signal.SIGSTOP)
-        second = self.launch("second", lease=LEASE, ready="host 2")
+        second = self.launch("second", ready="host")
         os.kill(host.pid, signal.SIGCONT)
         host.write("\n")
         self.finish(host, status=1)
-        self.assertRegex(host.err, rf":{second.pid} is the host now\.\Z")
+        self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
         self.end_host()
         self.finish(second)
-        done = [(args[0], epoch) for args, epoch, _ in self.effects()]
-        self.assertEqual(done, [("hold", 2), ("second", 2), ("quit", 2)])
+        self.assertEqual(self.effects_by_rank(), [("hold", 1), ("second", 1), ("quit", 1)])
+        self.assertGreater(self.effects()[0][1], old)
 
-    def test_a_host_without_a_rival_goes_on_after_its_session_is_lost(self):
-        host = self.launch("first", lease=LEASE, ready="host 1")
+    def test_a_host_without_a_rival_ends_as_well_when_its_session_is_lost(self):
+        """The next launch is the host."""
+        host = self.launch("first", ready="host")
         wait_until(self.done, "its own launch")
         self.server.restart()
-        epoch = "SELECT epoch FROM singleton_hosts WHERE name = %s"
-        wait_until(lambda: self.ask(epoch, self.name) == [(2,)], "it is the host again")
-        self.ends_quietly(self.launch("second", lease=LEASE))
+        self.finish(host, status=1)
+        self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
+        self.finish(self.launch("quit", ready="host"))
+        self.assertEqual(self.effects_by_rank(), [("first", 1), ("quit", 2)])
+
+    def test_a_host_that_has_nothing_to_do_keeps_its_session(self):
+        """It looks at the table within each lease: the server does not take it for stopped."""
+        host = self.launch("first", lease=2 * LEASE, ready="host")
+        held_for_longer = (
+            f"SELECT pid FROM ({HELD}) AS held JOIN pg_stat_activity USING (pid)"
+            f" WHERE key = {KEY} AND now() - backend_start > make_interval(secs => %s)"
+        )
+        wait_until(
+            lambda: self.ask(held_for_longer, self.name, 2.5 * LEASE), "its session is older than a lease"
+        )
         self.end_host()
         self.finish(host)
-        self.assertEqual([epoch for _, epoch, _ in self.effects()], [1, 2, 2])
 
     # -- launches --
 
     def test_a_launch_that_is_cut_off_in_its_commit_is_not_done_twice(self):
-        host = self.launch("first", ready="host 1")
+        host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("second", env={"CUT_COMMIT": "1"}))
         self.end_host()
         self.finish(host)
@@ -276,49 +298,56 @@ class TestCluster(SingletonTestCase):
     def test_a_launch_that_nobody_takes_is_withdrawn(self):
         host = self.launch("hold", env={"HOLD": "1"}, ready="holding")
         told = self.finish(self.launch("second", wait=0.5), status=1)
-        self.assertEqual(told.err, f"{self.name}: not done within 0.5 s (no host took it); it is withdrawn.")
+        self.assertEqual(told.err, f"{self.name}: no host took it within 0.5 s; it is withdrawn.")
         host.write("\n")
         self.end_host()
         self.finish(host)
         self.assertEqual(self.done(), [("hold",), ("quit",)])
 
     def test_a_launch_that_a_host_is_still_at_says_that_it_does_not_know(self):
-        host = self.launch("first", env={"HOLD": "1"}, ready="host 1")
+        host = self.launch("first", env={"HOLD": "1"}, ready="host")
         told = self.launch("hold", wait=3)
         host.expect("holding")
         self.finish(told, status=1)
-        self.assertIn("whether it will be done is not known", told.err)
+        self.assertEqual(
+            told.err, f"{self.name}: a host is still at it; whether it will be done is not known."
+        )
         host.write("\n")
         self.end_host()
         self.finish(host)
 
     def test_without_a_server_a_launch_says_so(self):
         told = self.finish(self.launch(wait=0.5, env={"PGHOST": str(self.server.folder / "none")}), status=1)
-        self.assertRegex(told.err, r"(?s)not done within 0\.5 s \(.*No such file.*\); it was not entered\.\Z")
+        self.assertRegex(told.err, r"(?s)No such file.*; whether it will be done is not known\.\Z")
 
     # -- observers --
 
     def test_an_observer_that_raises_ends_that_call_alone(self):
-        host = self.launch("first", ready="host 1")
+        """Also where it is the database that raises."""
+        host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("fail"))
+        self.ends_quietly(self.launch("divide"))
         self.ends_quietly(self.launch("second"))
         self.end_host()
         self.finish(host)
         self.assertEqual(self.done(), [("first",), ("second",), ("quit",)])  # what it wrote is gone
         self.assertIn("ValueError: the observer fails", host.err)
+        self.assertIn("DivisionByZero: division by zero", host.err)
 
-    def test_what_the_database_refuses_is_tried_again(self):
-        host = self.launch("deadlock", env={"HOLD": "1"}, ready="host 1")
-        wait_until(self.done, "it is done")
+    def test_an_observer_that_hides_an_error_of_the_database_ends_the_host(self):
+        """The server does nothing more in that transaction. The next host does the launch."""
+        host = self.launch("hide", env={"HIDE": "1"})
+        self.finish(host, status=1)
+        self.assertIn("current transaction is aborted", host.err)
+        second = self.launch("second", ready="host")
         self.end_host()
-        self.finish(host)
-        done = [(args[0], epoch) for args, epoch, _ in self.effects()]
-        self.assertEqual(done, [("deadlock", 2), ("quit", 2)])
+        self.finish(second)
+        self.assertEqual(self.done(), [("hide",), ("second",), ("quit",)])
 
     # -- the table --
 
     def test_rows_go_after_a_day(self):
-        host = self.launch("first", ready="host 1")
+        host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("second"))
         query = "SELECT count(*) FROM singleton_launches WHERE name = %s"
         self.assertEqual(self.ask(query, self.name), [(2,)])

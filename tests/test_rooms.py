@@ -156,7 +156,7 @@ class TestRooms(unittest.TestCase):
         others = {
             "in_loop": "._default_root",  # of tkinter
             "test_singleton": "._active_limbo_lock",  # of threading: a step of Python's own
-            "cluster_app": "._ask",  # of the example that it is a subclass of
+            "cluster_app": "._enter",  # of the example that it is a subclass of
             "test_tools": "._kernel_spec",  # of jupyter_client
         }
         rooms = {

@@ -2,13 +2,15 @@
 
     cluster_app.py NAME LEASE WAIT [ARG ...]
 
-The argument `hold` has its observer wait for a line on stdin, if there is one to come; `fail` has
-it raise when it has written; `quit` ends the host. In the environment: CUT_COMMIT breaks
-the connection after the launch was entered and taken, before it is told so.
+The argument `hold` has its observer wait for a line on stdin, if HOLD is in the environment; `fail` and
+`divide` have it raise when it has written; `hide` has it hide an error of the database, if HIDE is there;
+`quit` ends the host. With CUT_COMMIT the connection of a launch breaks when it was entered and taken,
+before it is told so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -29,9 +31,11 @@ def effect(args, app):
         sys.stdin.readline()
     if "fail" in args:
         raise ValueError("the observer fails")
-    if "deadlock" in args and "HOLD" in os.environ:
-        del os.environ["HOLD"]
-        raise psycopg.errors.DeadlockDetected("as the server would say it")
+    if "divide" in args:
+        app.connection.execute("SELECT 1 / 0")
+    if "hide" in args and "HIDE" in os.environ:
+        with contextlib.suppress(psycopg.Error):
+            app.connection.execute("SELECT 1 / 0")
     if "quit" in args:
         app.release()
 
@@ -39,20 +43,17 @@ def effect(args, app):
 class CutCommit(cluster.ClusterSingleton):
     """The server has committed the launch, and a host has done it; but nobody tells the launch."""
 
-    def _ask(self, query, parameters=()):
-        answer = super()._ask(query, parameters)
-        if query == cluster.ENTER and os.environ.pop("CUT_COMMIT", None):
-            while super()._ask(
-                "SELECT FROM singleton_launches WHERE id = %s AND taken IS NULL", [self.launch]
-            ):
+    def _enter(self):
+        super()._enter()
+        if os.environ.pop("CUT_COMMIT", None):
+            while self._ask(cluster.WAITING, [self.launch]):
                 time.sleep(0.001)
             self.connection.close()
             raise psycopg.OperationalError("cut off in its commit")
-        return answer
 
 
 name, lease, wait = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 app = CutCommit(name, argv=sys.argv[4:], lease=lease, wait=wait)
-print("host", app.epoch, flush=True)
+print("host", flush=True)
 app.trace(effect, app)
 app.run()
