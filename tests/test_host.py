@@ -1086,8 +1086,8 @@ class TestOwnedAndAnswered(HostTestCase):
                 self.assertIs(self.second_launch("word").delivered, True)
                 wait_until(lambda failed=kind.failed: len(failed) == 1, "it has failed")
                 self.assertEqual(app.clients, 1)
-                app.release()
                 self.observer.wait_for(("word",))
+                app.release()
 
     def test_last_launch_that_cannot_be_answered_is_the_next_host(self):
         """It counts all the same: an application that looks at `clients` learns why the port is free."""

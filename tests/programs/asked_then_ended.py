@@ -8,6 +8,7 @@ import threading
 import time
 
 import inside
+import main_thread
 
 from Socket_Singleton import Socket_Singleton
 
@@ -17,7 +18,7 @@ entered = threading.Event()
 
 def observe(args):
     entered.set()
-    threading.main_thread().join()
+    main_thread.wait_for_its_end()
     time.sleep(0.2)  # work: longer than an interpreter takes to end that waits for nobody
     return "done"
 

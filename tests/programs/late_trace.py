@@ -3,6 +3,7 @@
 import sys
 import threading
 
+import main_thread
 from saying import say
 
 from Socket_Singleton import Socket_Singleton
@@ -14,11 +15,10 @@ def observe(args):
 
 
 def trace_late():
-    main.join()
+    main_thread.wait_for_its_end()
     app.trace(observe)
     say("traced")
 
 
-main = threading.main_thread()
 app = Socket_Singleton(port=sys.argv[1], timeout=600)
 threading.Thread(target=trace_late).start()

@@ -7,6 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import main_thread
 from saying import say
 
 from Socket_Singleton import Socket_Singleton
@@ -30,11 +31,10 @@ def observe(args):
 
 
 def say_end():
-    main.join()
+    main_thread.wait_for_its_end()
     say("ended")
 
 
-main = threading.main_thread()
 app = Socket_Singleton(port=sys.argv[1], timeout=600, dispatch=submit)
 app.trace(observe)
 threading.Thread(target=say_end).start()
