@@ -776,10 +776,6 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
         self.assertEqual(sorted(program.lines), ["got first", "got later", "ready"])
         self.assertIn("MemoryError", program.err)
 
-    @unittest.skipIf(
-        hasattr(sys, "pypy_version_info"),
-        "PyPy may end a program at once, where another thread joins the main one",
-    )
     def test_observer_that_comes_after_the_main_thread_has_ended(self):
         program = self.start(PROGRAMS / "late_trace.py", self.port, ready="traced")
         self.assertEqual(self.exchange(b"word\0"), ACK)
