@@ -35,6 +35,7 @@ from .support import (
     needs_fine_clock,
     needs_reset_in_backlog,
     needs_resets,
+    needs_socketpair,
     read_to_end,
     wait_until,
 )
@@ -1087,6 +1088,7 @@ class TestCallsThatFail(ClientTestCase):
         self.app.release()
         self.assertEqual((self.observer.calls, self.app.arguments), ([("word",)], ()))
 
+    @needs_resets
     def test_each_call(self):
         connected = []
 
@@ -1103,6 +1105,7 @@ class TestCallsThatFail(ClientTestCase):
                     self.assert_delivered_once(kind)
             self.setUp()
 
+    @needs_resets
     def test_half_of_a_packet_is_sent(self):
         kind = inside.failing("sendall", OSError(errno.ENOBUFS, "no buffers"))
         fail_or_send = kind.sendall
@@ -1133,13 +1136,23 @@ class TestPatchedSockets(ClientTestCase):
     """Who replaces `socket.socket`, as a library for proxies does, does not send a launch elsewhere."""
 
     def test_launch_reaches_its_host(self):
-        app, port = self.singleton(), free_port()
-        nobody = mock.Mock(side_effect=OSError("the proxy does not answer"))
-        with mock.patch.multiple(socket, socket=nobody, create_connection=nobody, socketpair=nobody):
+        app = self.singleton()
+        with self.replaced_sockets() as nobody:
             self.assertIs(self.second_launch("word").delivered, True)
             self.send("sent")
             self.assertTrue(self.is_running())
-            other = self.singleton(port=port)  # and a host begins
         self.assertEqual(app.arguments, (("word",), ("sent",)))
-        self.assertEqual(self.exchange(b"word\0", other.port), ACK)
         nobody.assert_not_called()
+
+    @needs_socketpair
+    def test_host_begins(self):
+        with self.replaced_sockets() as nobody:
+            self.singleton()
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        nobody.assert_not_called()
+
+    @contextlib.contextmanager
+    def replaced_sockets(self):
+        nobody = mock.Mock(side_effect=OSError("the proxy does not answer"))
+        with mock.patch.multiple(socket, socket=nobody, create_connection=nobody, socketpair=nobody):
+            yield nobody

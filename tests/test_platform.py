@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import unittest
+from concurrent.futures import Future
 from unittest import mock
 
 from Socket_Singleton import Socket_Singleton, _platform
@@ -144,6 +145,23 @@ class TestPlatform(SingletonTestCase):
         self.assertEqual(signal.set_wakeup_fd(-1), -1)  # as it was before
 
 
+# Waits in the main thread, and gets there what Ctrl-C is once a line comes on stdin.
+WAITING = """
+import _thread, sys, threading
+from Socket_Singleton import Socket_Singleton
+threading.Thread(target=lambda: sys.stdin.readline() and _thread.interrupt_main()).start()
+port, name = int(sys.argv[2]), sys.argv[3]
+if sys.argv[1] == "join":
+    app = Socket_Singleton(port=port)
+    print("up", flush=True)
+    app.join()
+elif sys.argv[1] == "ask":
+    Socket_Singleton.ask(["never"], name=name)
+else:
+    Socket_Singleton(name=name, answer=True, argv=["never"])
+"""
+
+
 @unittest.skipUnless(sys.platform == "win32", "this is no Windows")
 class TestWindows(SingletonTestCase):
     """What only the system itself can tell; wine tells it too."""
@@ -182,9 +200,25 @@ class TestWindows(SingletonTestCase):
             self.assertEqual(Socket_Singleton.pid_of(name=name), os.getpid())
             app.release()
 
+    def test_ctrl_c_ends_each_wait(self):
+        name, asked = f"test on Windows, {self.port}", []
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, LOCALAPPDATA=folder):
+            app = Socket_Singleton(name=name, strict=False)
+            self.addCleanup(app.release)
+            app.trace(lambda args: asked.append(args) or Future())
+            for number, how in enumerate(("ask", "launch", "join")):
+                with self.subTest(how=how):
+                    ready = "up" if how == "join" else None
+                    program = self.start("-c", WAITING, how, self.port, name, ready=ready)
+                    wait_until(lambda number=number: len(asked) >= min(number + 1, 2), "it waits")
+                    program.write("\n")
+                    self.assertNotEqual(program.wait(), 0)
+                    self.assertIn("KeyboardInterrupt", program.err)
+            app.release()
+
 
 WITHOUT_SOCKET_MODULE = """
-import socket, sys, types
+import socket, sys, threading, types
 # `socket` itself is there already, and keeps the real one.
 sys.modules["_socket"] = types.ModuleType("_socket") if sys.argv[1] == "incomplete" else None
 from Socket_Singleton import Socket_Singleton
@@ -193,8 +227,10 @@ print(sockets is socket)
 app = Socket_Singleton(port=int(sys.argv[2]), argv=["from here"])
 Socket_Singleton.send(["sent"], port=app.port)
 app.trace(lambda args: print("got", *args))
-app.trace(lambda args: app.release() if args == ("word",) else None)
-app.join()
+over = threading.Event()
+app.trace(lambda args: over.set() if args == ("word",) else None)
+over.wait(60)  # not `join`, which on Windows needs a `signal` that itself asks for `_socket`
+app.release()
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import unittest
 from pathlib import Path
@@ -225,11 +226,18 @@ IMPORTED = {
     "time": "the deadline; before CPython 3.8 `pass` does without it; built into the interpreter",
 }
 
+# On Windows alone, also these.
+if os.name == "nt":
+    ctypes = "to let the host come to the front; with a name also to ask who this user is"
+    IMPORTED.update(dict.fromkeys(("_ctypes", "_struct", "ctypes", "ctypes._endian", "struct"), ctypes))
+
 # With a name, also these.
 IMPORTED_WITH_A_NAME = {
     "_blake2": "the proof, without the OpenSSL that `hashlib` loads",
     "_operator": "to compare in constant time; built into the interpreter",
 }
+if os.name == "nt":
+    IMPORTED_WITH_A_NAME["ctypes.wintypes"] = "to ask who this user is"
 
 SECOND_LAUNCH = """
 import site, sys

@@ -266,7 +266,7 @@ def _say(sock: sockets.socket, data: bytes, all_of_it: bool, deadline: float) ->
 
 def _receive(sock: sockets.socket, deadline: float) -> bytes:
     while True:
-        sock.settimeout(_left(deadline))
+        sock.settimeout(min(_left(deadline), _platform.LONGEST_DEAF_WAIT))
         try:
             return sock.recv(_READ_SIZE)
         except sockets.timeout:

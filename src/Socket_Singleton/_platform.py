@@ -49,6 +49,10 @@ MORE = getattr(sockets, "MSG_MORE", 0)
 # known at once, but Windows asks three times before it says so, for about 2 s.
 LOOK_TIME = 3.0 if sys.platform == "win32" else 2.0
 
+# Seconds, the longest that a launch waits for its answer in one call. On Unix a signal ends that
+# call. On Windows Ctrl-C does not (CPython, issue 85609): so there it is looked for between two.
+LONGEST_DEAF_WAIT = 0.2 if sys.platform == "win32" else float("inf")
+
 # SO_EXCLUSIVEADDRUSE, which the socket module has on Windows only. winsock2.h
 # defines it as the complement of SO_REUSEADDR.
 _SO_EXCLUSIVEADDRUSE = ~4

@@ -53,7 +53,7 @@ WAYS = {
     "never": lambda _: Future(),
     "release": release,
     "end": lambda _: end(),
-    "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "kill": lambda _: os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM)),  # Windows: ends it
 }
 
 

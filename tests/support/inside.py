@@ -42,6 +42,7 @@ _LIMITS = {
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HOLD_TIME": (_peers, "HOLD_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
+    "LOOK_TIME": (_platform, "LOOK_TIME"),
     "LAST_WORDS_TIME": (_host, "_LAST_WORDS_TIME"),
     "MAX_ASKING": (_peers, "MAX_ASKING"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
