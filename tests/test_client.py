@@ -1093,7 +1093,7 @@ class TestCallsThatFail(ClientTestCase):
         def is_connected(*_):
             return connected  # before that, it is the claim
 
-        calls = ("connect", "getsockname", "getpeername", "setsockopt", "sendall", "shutdown", "recv")
+        calls = ("connect", "getsockname", "getpeername", "setsockopt", "sendall", "recv")
         for method, number in itertools.product(calls, (errno.ENOBUFS, errno.ENOMEM)):
             connected.clear()
             with self.subTest(method=method, errno=errno.errorcode[number]):
@@ -1103,6 +1103,14 @@ class TestCallsThatFail(ClientTestCase):
                     self.assert_delivered_once(kind)
             self.setUp()
 
+    @needs_resets
+    def test_end_of_the_packet(self):
+        for number in (errno.ENOBUFS, errno.ENOMEM):
+            with self.subTest(errno=errno.errorcode[number]):
+                self.assert_delivered_once(inside.failing("shutdown", OSError(number, "it failed")))
+            self.setUp()
+
+    @needs_resets
     def test_half_of_a_packet_is_sent(self):
         kind = inside.failing("sendall", OSError(errno.ENOBUFS, "no buffers"))
         fail_or_send = kind.sendall

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import select
@@ -9,12 +10,13 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import unittest
 from unittest import mock
 
 from Socket_Singleton import Socket_Singleton, _platform
 
-from .support import ACK, SingletonTestCase, inside, read_to_end, wait_until
+from .support import ACK, PATIENCE, SingletonTestCase, Stopwatch, inside, read_to_end, wait_until
 
 
 class TestPlatform(SingletonTestCase):
@@ -143,6 +145,46 @@ class TestPlatform(SingletonTestCase):
                 wait.assert_called_once_with(1.5)
         self.assertEqual(signal.set_wakeup_fd(-1), -1)  # as it was before
 
+    def test_wait_to_receive_as_windows_needs_it(self):
+        one, other = (self.enter(sock) for sock in socket.socketpair())
+        select_of_system = select.select
+
+        def interrupt_and_select(*args):
+            threading.Thread(target=_thread.interrupt_main).start()
+            return select_of_system(*args)
+
+        with mock.patch.object(sys, "platform", "win32"):
+            self.assertRaises(socket.timeout, _platform.wait_to_receive, one, 0.001)
+            with mock.patch.object(select, "select", interrupt_and_select), Stopwatch() as took:
+                self.assertRaises(KeyboardInterrupt, _platform.wait_to_receive, one, PATIENCE)
+            self.assertLess(took.seconds, PATIENCE / 2)
+            other.send(b"x")
+            _platform.wait_to_receive(one, PATIENCE)
+        self.assertEqual(one.recv(2), b"x")
+        self.assertEqual(signal.set_wakeup_fd(-1), -1)
+
+    def test_pair_of_a_system_without_socketpair(self):
+        one, other = _platform.connected_pair()
+        with mock.patch.object(_platform, "accept", return_value=other):
+            self.assertRaisesRegex(ConnectionError, "somebody else", _platform.connected_pair)
+        self.assertEqual(other.fileno(), -1)
+        one.close()
+        one, other = _platform.connected_pair()
+        other.sendall(b"there")
+        self.assertEqual(one.recv(10), b"there")
+        one.close()
+        other.close()
+
+    def test_name_of_a_file_that_is_taken(self):
+        folder = self.make_folder()
+        for name in ("first", "second"):
+            (folder / name).write_text(name)
+        taken = folder / "taken"
+        _platform.give_name(str(folder / "first"), str(taken))
+        with self.assertRaises(FileExistsError):
+            _platform.give_name(str(folder / "second"), str(taken))
+        self.assertEqual(taken.read_text(), "first")
+
 
 @unittest.skipUnless(sys.platform == "win32", "this is no Windows")
 class TestWindows(SingletonTestCase):
@@ -182,19 +224,51 @@ class TestWindows(SingletonTestCase):
             self.assertEqual(Socket_Singleton.pid_of(name=name), os.getpid())
             app.release()
 
+    def test_ctrl_c_ends_each_wait(self):
+        """The console has a thread that calls the handler of C; here a thread of Python does it."""
+        host = self.singleton(name="test", secret="key")
+        for asks, wait in (
+            (1, "Socket_Singleton(**place, answer=True)"),
+            (1, "Socket_Singleton.ask(['a'], **place)"),
+            (0, "Socket_Singleton(port=0).join()"),
+        ):
+            with self.subTest(wait):
+                program = self.start("-c", INTERRUPTED.format(wait=wait), self.port, "a", ready="up")
+                wait_until(lambda asks=asks: inside.count_asking(host) == asks, "it waits for its answer")
+                program.write("\n")
+                self.assertNotEqual(program.wait(), 0)
+                self.assertRegex(program.err, r"KeyboardInterrupt\Z")
+                wait_until(lambda: inside.count_asking(host) == 0, "the host has seen its end")
+
+
+INTERRUPTED = """
+import _thread, sys, threading
+from Socket_Singleton import Socket_Singleton
+place = dict(name="test", secret="key", port=int(sys.argv.pop(1)))
+
+def interrupt():
+    sys.stdin.readline()
+    _thread.interrupt_main()
+
+threading.Thread(target=interrupt, daemon=True).start()
+print("up", flush=True)
+{wait}
+"""
 
 WITHOUT_SOCKET_MODULE = """
-import socket, sys, types
+import socket, sys, threading, types
 # `socket` itself is there already, and keeps the real one.
 sys.modules["_socket"] = types.ModuleType("_socket") if sys.argv[1] == "incomplete" else None
 from Socket_Singleton import Socket_Singleton
 from Socket_Singleton._platform import sockets
 print(sockets is socket)
+over = threading.Event()
 app = Socket_Singleton(port=int(sys.argv[2]), argv=["from here"])
 Socket_Singleton.send(["sent"], port=app.port)
 app.trace(lambda args: print("got", *args))
-app.trace(lambda args: app.release() if args == ("word",) else None)
-app.join()
+app.trace(lambda args: over.set() if args == ("word",) else None)
+over.wait()  # not `join`: on Windows that has `signal` import _socket
+app.release()
 """
 
 

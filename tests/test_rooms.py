@@ -231,6 +231,14 @@ IMPORTED_WITH_A_NAME = {
     "_operator": "to compare in constant time; built into the interpreter",
 }
 
+# And on Windows these.
+IMPORTED_ON_WINDOWS = {
+    "ctypes": "leave for the host to come to the front; with a name, the SID of this user",
+    **dict.fromkeys(("_ctypes", "_struct", "ctypes._endian", "ctypes.wintypes", "struct"), "by ctypes"),
+}
+if sys.platform == "win32":
+    IMPORTED.update(IMPORTED_ON_WINDOWS)
+
 SECOND_LAUNCH = """
 import site, sys
 bare = set(sys.modules)

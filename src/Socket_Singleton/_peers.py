@@ -83,6 +83,7 @@ class Peer:
         "buffered",
         "deadline",
         "discarded",
+        "number",
         "outgoing",
         "reply",
         "sock",
@@ -97,6 +98,7 @@ class Peer:
         self.talk = talk
         self.deadline = deadline
         self.state = READING
+        self.number = 0  # of its arrival
         self.buffered = 0  # bytes of the packet that are in the sum of all
         self.discarded = 0  # bytes thrown away since it was refused
         self.spoke = 0  # the last turn in which it had something to say
@@ -123,6 +125,7 @@ class Peers:
         # answer on its thread, or `Host.close`. Any other look at it is at a copy.
         self.alone: dict[Peer, None] = {}
         self.turn = 0
+        self._came = 0  # how many, since the host began
         self._buffered = 0  # bytes of the packets of those that are reading or held
 
     def __iter__(self) -> Iterator[Peer]:
@@ -130,6 +133,8 @@ class Peers:
 
     def add(self, peer: Peer) -> None:
         """Take one that was just accepted."""
+        self._came += 1
+        peer.number = self._came
         self.reading[peer] = None
 
     def remove(self, peer: Peer) -> None:
@@ -194,9 +199,10 @@ class Peers:
         """Return whose turn it is, of ``peers`` that have said much: the oldest, to its end.
 
         If all grew in step, they would together be more than `MAX_BUFFERED` before
-        one is whole. Those that are refused come last.
+        one is whole. Those that are refused come last. Not by the deadline: a clock that
+        ticks each 16 ms gives the same one to many.
         """
-        return min(peers, key=lambda peer: (peer.state == REFUSED, peer.deadline))
+        return min(peers, key=lambda peer: (peer.state == REFUSED, peer.number))
 
     def surplus(self) -> Peer | None:
         """Return who has to go, because there are too many; None if there are not."""
