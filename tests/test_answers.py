@@ -149,11 +149,10 @@ class AnswersTestCase(NamedTestCase):
         return outcomes
 
     def start_host(self, **options) -> Program:
-        env = {"PYTHONIOENCODING": "utf-8", **options.pop("env", {})}
-        return self.start(PROGRAMS / "answering.py", self.name, ready="host", env=env, **options)
+        return self.start(PROGRAMS / "answering.py", self.name, ready="host", **options)
 
     def start_launch(self, *words: str, **options) -> Program:
-        env = {"ANSWER": "1", "PYTHONIOENCODING": "utf-8", **options.pop("env", {})}
+        env = {"ANSWER": "1", **options.pop("env", {})}
         return self.start(PROGRAMS / "answering.py", self.name, *words, env=env, **options)
 
     def assert_lost(self, outcomes: list) -> None:

@@ -35,7 +35,6 @@ from .support import (
     needs_fine_clock,
     needs_reset_in_backlog,
     needs_resets,
-    needs_socketpair,
     read_to_end,
     wait_until,
 )
@@ -1088,14 +1087,13 @@ class TestCallsThatFail(ClientTestCase):
         self.app.release()
         self.assertEqual((self.observer.calls, self.app.arguments), ([("word",)], ()))
 
-    @needs_resets
     def test_each_call(self):
         connected = []
 
         def is_connected(*_):
             return connected  # before that, it is the claim
 
-        calls = ("connect", "getsockname", "getpeername", "setsockopt", "sendall", "shutdown", "recv")
+        calls = ("connect", "getsockname", "getpeername", "setsockopt", "sendall", "recv")
         for method, number in itertools.product(calls, (errno.ENOBUFS, errno.ENOMEM)):
             connected.clear()
             with self.subTest(method=method, errno=errno.errorcode[number]):
@@ -1103,6 +1101,13 @@ class TestCallsThatFail(ClientTestCase):
                 kind = inside.failing(method, OSError(number, "it failed"), when=when)
                 with inside.connections_of_launches(connected.append):
                     self.assert_delivered_once(kind)
+            self.setUp()
+
+    @needs_resets
+    def test_end_of_the_packet(self):
+        for number in (errno.ENOBUFS, errno.ENOMEM):
+            with self.subTest(errno=errno.errorcode[number]):
+                self.assert_delivered_once(inside.failing("shutdown", OSError(number, "it failed")))
             self.setUp()
 
     @needs_resets
@@ -1136,23 +1141,13 @@ class TestPatchedSockets(ClientTestCase):
     """Who replaces `socket.socket`, as a library for proxies does, does not send a launch elsewhere."""
 
     def test_launch_reaches_its_host(self):
-        app = self.singleton()
-        with self.replaced_sockets() as nobody:
+        app, port = self.singleton(), free_port()
+        nobody = mock.Mock(side_effect=OSError("the proxy does not answer"))
+        with mock.patch.multiple(socket, socket=nobody, create_connection=nobody, socketpair=nobody):
             self.assertIs(self.second_launch("word").delivered, True)
             self.send("sent")
             self.assertTrue(self.is_running())
+            other = self.singleton(port=port)  # and a host begins
         self.assertEqual(app.arguments, (("word",), ("sent",)))
+        self.assertEqual(self.exchange(b"word\0", other.port), ACK)
         nobody.assert_not_called()
-
-    @needs_socketpair
-    def test_host_begins(self):
-        with self.replaced_sockets() as nobody:
-            self.singleton()
-        self.assertEqual(self.exchange(b"word\0"), ACK)
-        nobody.assert_not_called()
-
-    @contextlib.contextmanager
-    def replaced_sockets(self):
-        nobody = mock.Mock(side_effect=OSError("the proxy does not answer"))
-        with mock.patch.multiple(socket, socket=nobody, create_connection=nobody, socketpair=nobody):
-            yield nobody

@@ -18,7 +18,7 @@ from unittest import mock
 from Socket_Singleton import Socket_Singleton
 
 from .pages import start_display
-from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, wait_until
+from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, needs_resets, wait_until
 
 EXAMPLES = ROOT / "examples"
 
@@ -222,6 +222,7 @@ class TestExamples(SingletonTestCase):
         works = [f"version 2 works on {name}" for name in late]
         self.assertEqual(new.lines, ["owned", "version 2 runs", *works])
 
+    @needs_resets
     def test_restart_loses_nothing_that_comes_at_any_time(self):
         old = self.example("restart.py", "first", ready="version 1 runs")
         halfway, errors = threading.Event(), []

@@ -436,6 +436,11 @@ class TestHostEnduresPeers(HostTestCase):
         # Two reads of each when it comes, and then at most 16 of one.
         self.assertEqual("".join(readers), "aabbcc" + "a" * 9 + "b" * 9 + "c" * 9)
 
+    def test_the_oldest_of_large_launches_that_came_in_one_tick_of_the_clock(self):
+        peers, (first, second, third) = inside.peers_with_one_deadline(3)
+        self.assertIs(peers.next_long([third, second]), second)
+        self.assertIs(peers.next_long([second, third, first]), first)
+
     def test_those_that_are_ignored_wait_for_those_that_are_not(self):
         with self.turns_of_readers() as readers:
             with self.host_in_steps(secret="x") as take_turn:
@@ -1032,6 +1037,7 @@ class TestIdle(HostTestCase):
 class TestOwnedAndAnswered(HostTestCase):
     """Both, or neither: each call of the system on the way can fail."""
 
+    @needs_resets
     def test_launch_that_cannot_be_answered_is_not_owned(self):
         """It is reset and asks again: it is delivered once."""
         for error in (

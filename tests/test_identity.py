@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 from Socket_Singleton._identity import KEY_SIZE, place_of
 
 from .support import (
+    PATIENCE,
     PORT,
     PROGRAMS,
     ROOT,
@@ -164,13 +166,31 @@ class TestIdentity(NamedTestCase):
 
     def test_key_that_was_written_halfway_is_nobodys(self):
         """Who is killed while it makes the key leaves a file of another name."""
-        interrupted = mock.patch.object(os, "link", side_effect=KeyboardInterrupt)
+        interrupted = inside.names_of_keys(KeyboardInterrupt())
         with interrupted, self.assertRaises(KeyboardInterrupt):
             self.named()
         self.assertEqual(os.listdir(os.path.dirname(inside.key_file())), [])
         with open(f"{inside.key_file()}.1.unfinished", "wb"):
             pass
         self.named()
+
+    def test_key_that_is_denied_for_a_moment(self):
+        """Windows denies it while another launch gives it its name."""
+        self.named().release()
+        open_file, denials = os.open, []
+
+        def deny(path, *args, **options):
+            if path == inside.key_file() and len(denials) < 3:
+                denials.append(path)
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return open_file(path, *args, **options)
+
+        with mock.patch.object(os, "open", deny):
+            with inside.limits(DENIED_TIME=0.0):
+                self.assertRaisesRegex(PermissionError, "secret=", self.named)
+            with inside.limits(DENIED_TIME=PATIENCE):
+                self.named()
+        self.assertEqual(len(denials), 3)
 
     def test_questions_make_no_key(self):
         self.assertFalse(Socket_Singleton.is_running(name=self.name))
@@ -322,7 +342,7 @@ class TestIdentity(NamedTestCase):
 
     def test_error_of_the_key_is_no_second_launch(self):
         """It is an OSError, whatever `strict` is."""
-        with mock.patch.object(os, "link", side_effect=PermissionError(1, "no links here")):
+        with inside.names_of_keys(PermissionError(1, "no links here")):
             for strict in (True, False):
                 with self.assertRaisesRegex(PermissionError, "no links here.*secret=") as caught:
                     self.named(strict=strict)

@@ -35,7 +35,7 @@ from .support import (
 
 HELLO, NAK = inside.HELLO, inside.NAK
 
-# Seconds, the most that a launch or a look takes: what it has, and a busy machine.
+# Seconds, the most that a launch takes: what it has for the hand-over, and a busy machine.
 AT_MOST = max(inside.limit("HAND_OVER_TIME"), inside.limit("LOOK_TIME")) + 1
 
 
@@ -287,10 +287,9 @@ class TestNamed(NamedTestCase):
             with self.subTest(packet=packet):
                 self.assertEqual(self.exchange(packet), NAK + b"N")
         for request in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01" + bytes(50)):
-            with self.subTest(request=request):
-                peer = self.connect()
+            with self.subTest(request=request), self.connect() as peer:
                 peer.sendall(request)
-                self.assert_ended(peer)
+                self.assert_reset(peer)
         with self.connect() as silent:
             silent.shutdown(socket.SHUT_WR)
             self.assertEqual(read_to_end(silent), b"")

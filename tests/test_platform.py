@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import select
@@ -9,13 +10,13 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import unittest
-from concurrent.futures import Future
 from unittest import mock
 
 from Socket_Singleton import Socket_Singleton, _platform
 
-from .support import ACK, SingletonTestCase, inside, read_to_end, wait_until
+from .support import ACK, PATIENCE, SingletonTestCase, Stopwatch, inside, read_to_end, wait_until
 
 
 class TestPlatform(SingletonTestCase):
@@ -144,22 +145,45 @@ class TestPlatform(SingletonTestCase):
                 wait.assert_called_once_with(1.5)
         self.assertEqual(signal.set_wakeup_fd(-1), -1)  # as it was before
 
+    def test_wait_to_receive_as_windows_needs_it(self):
+        one, other = (self.enter(sock) for sock in socket.socketpair())
+        select_of_system = select.select
 
-# Waits in the main thread, and gets there what Ctrl-C is once a line comes on stdin.
-WAITING = """
-import _thread, sys, threading
-from Socket_Singleton import Socket_Singleton
-threading.Thread(target=lambda: sys.stdin.readline() and _thread.interrupt_main()).start()
-port, name = int(sys.argv[2]), sys.argv[3]
-if sys.argv[1] == "join":
-    app = Socket_Singleton(port=port)
-    print("up", flush=True)
-    app.join()
-elif sys.argv[1] == "ask":
-    Socket_Singleton.ask(["never"], name=name)
-else:
-    Socket_Singleton(name=name, answer=True, argv=["never"])
-"""
+        def interrupt_and_select(*args):
+            threading.Thread(target=_thread.interrupt_main).start()
+            return select_of_system(*args)
+
+        with mock.patch.object(sys, "platform", "win32"):
+            self.assertRaises(socket.timeout, _platform.wait_to_receive, one, 0.001)
+            with mock.patch.object(select, "select", interrupt_and_select), Stopwatch() as took:
+                self.assertRaises(KeyboardInterrupt, _platform.wait_to_receive, one, PATIENCE)
+            self.assertLess(took.seconds, PATIENCE / 2)
+            other.send(b"x")
+            _platform.wait_to_receive(one, PATIENCE)
+        self.assertEqual(one.recv(2), b"x")
+        self.assertEqual(signal.set_wakeup_fd(-1), -1)
+
+    def test_pair_of_a_system_without_socketpair(self):
+        one, other = _platform.connected_pair()
+        with mock.patch.object(_platform, "accept", return_value=other):
+            self.assertRaisesRegex(ConnectionError, "somebody else", _platform.connected_pair)
+        self.assertEqual(other.fileno(), -1)
+        one.close()
+        one, other = _platform.connected_pair()
+        other.sendall(b"there")
+        self.assertEqual(one.recv(10), b"there")
+        one.close()
+        other.close()
+
+    def test_name_of_a_file_that_is_taken(self):
+        folder = self.make_folder()
+        for name in ("first", "second"):
+            (folder / name).write_text(name)
+        taken = folder / "taken"
+        _platform.give_name(str(folder / "first"), str(taken))
+        with self.assertRaises(FileExistsError):
+            _platform.give_name(str(folder / "second"), str(taken))
+        self.assertEqual(taken.read_text(), "first")
 
 
 @unittest.skipUnless(sys.platform == "win32", "this is no Windows")
@@ -201,21 +225,35 @@ class TestWindows(SingletonTestCase):
             app.release()
 
     def test_ctrl_c_ends_each_wait(self):
-        name, asked = f"test on Windows, {self.port}", []
-        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, LOCALAPPDATA=folder):
-            app = Socket_Singleton(name=name, strict=False)
-            self.addCleanup(app.release)
-            app.trace(lambda args: asked.append(args) or Future())
-            for number, how in enumerate(("ask", "launch", "join")):
-                with self.subTest(how=how):
-                    ready = "up" if how == "join" else None
-                    program = self.start("-c", WAITING, how, self.port, name, ready=ready)
-                    wait_until(lambda number=number: len(asked) >= min(number + 1, 2), "it waits")
-                    program.write("\n")
-                    self.assertNotEqual(program.wait(), 0)
-                    self.assertIn("KeyboardInterrupt", program.err)
-            app.release()
+        """The console has a thread that calls the handler of C; here a thread of Python does it."""
+        host = self.singleton(name="test", secret="key")
+        for asks, wait in (
+            (1, "Socket_Singleton(**place, answer=True)"),
+            (1, "Socket_Singleton.ask(['a'], **place)"),
+            (0, "Socket_Singleton(port=0).join()"),
+        ):
+            with self.subTest(wait):
+                program = self.start("-c", INTERRUPTED.format(wait=wait), self.port, "a", ready="up")
+                wait_until(lambda asks=asks: inside.count_asking(host) == asks, "it waits for its answer")
+                program.write("\n")
+                self.assertNotEqual(program.wait(), 0)
+                self.assertRegex(program.err, r"KeyboardInterrupt\Z")
+                wait_until(lambda: inside.count_asking(host) == 0, "the host has seen its end")
 
+
+INTERRUPTED = """
+import _thread, sys, threading
+from Socket_Singleton import Socket_Singleton
+place = dict(name="test", secret="key", port=int(sys.argv.pop(1)))
+
+def interrupt():
+    sys.stdin.readline()
+    _thread.interrupt_main()
+
+threading.Thread(target=interrupt, daemon=True).start()
+print("up", flush=True)
+{wait}
+"""
 
 WITHOUT_SOCKET_MODULE = """
 import socket, sys, threading, types
@@ -224,12 +262,12 @@ sys.modules["_socket"] = types.ModuleType("_socket") if sys.argv[1] == "incomple
 from Socket_Singleton import Socket_Singleton
 from Socket_Singleton._platform import sockets
 print(sockets is socket)
+over = threading.Event()
 app = Socket_Singleton(port=int(sys.argv[2]), argv=["from here"])
 Socket_Singleton.send(["sent"], port=app.port)
 app.trace(lambda args: print("got", *args))
-over = threading.Event()
 app.trace(lambda args: over.set() if args == ("word",) else None)
-over.wait(60)  # not `join`, which on Windows needs a `signal` that itself asks for `_socket`
+over.wait()  # not `join`: on Windows that has `signal` import _socket
 app.release()
 """
 

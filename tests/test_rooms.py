@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import sys
 import unittest
 from pathlib import Path
@@ -226,18 +225,19 @@ IMPORTED = {
     "time": "the deadline; before CPython 3.8 `pass` does without it; built into the interpreter",
 }
 
-# On Windows alone, also these.
-if os.name == "nt":
-    ctypes = "to let the host come to the front; with a name also to ask who this user is"
-    IMPORTED.update(dict.fromkeys(("_ctypes", "_struct", "ctypes", "ctypes._endian", "struct"), ctypes))
-
 # With a name, also these.
 IMPORTED_WITH_A_NAME = {
     "_blake2": "the proof, without the OpenSSL that `hashlib` loads",
     "_operator": "to compare in constant time; built into the interpreter",
 }
-if os.name == "nt":
-    IMPORTED_WITH_A_NAME["ctypes.wintypes"] = "to ask who this user is"
+
+# And on Windows these.
+IMPORTED_ON_WINDOWS = {
+    "ctypes": "leave for the host to come to the front; with a name, the SID of this user",
+    **dict.fromkeys(("_ctypes", "_struct", "ctypes._endian", "ctypes.wintypes", "struct"), "by ctypes"),
+}
+if sys.platform == "win32":
+    IMPORTED.update(IMPORTED_ON_WINDOWS)
 
 SECOND_LAUNCH = """
 import site, sys

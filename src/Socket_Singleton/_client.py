@@ -245,7 +245,7 @@ def _exchange(sock: sockets.socket, talk: Talk, deadline: float, patience: float
                 said = False
                 _say(sock, say, talk.ends_stream, deadline)
             said = True
-            say = talk.feed(_receive(sock, patience if talk.owned else deadline))
+            say = talk.feed(_receive(sock, patience, True) if talk.owned else _receive(sock, deadline))
     except OSError as error:
         # Whatever failed here, the other side may have answered.
         received = _receive_once_more(sock, error, said, deadline)
@@ -264,10 +264,13 @@ def _say(sock: sockets.socket, data: bytes, all_of_it: bool, deadline: float) ->
         sock.shutdown(sockets.SHUT_WR)
 
 
-def _receive(sock: sockets.socket, deadline: float) -> bytes:
+def _receive(sock: sockets.socket, deadline: float, is_long: bool = False) -> bytes:
     while True:
-        sock.settimeout(min(_left(deadline), _platform.LONGEST_DEAF_WAIT))
+        left = _left(deadline)
+        sock.settimeout(left)
         try:
+            if is_long:
+                _platform.wait_to_receive(sock, left)
             return sock.recv(_READ_SIZE)
         except sockets.timeout:
             if time.monotonic() >= deadline:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from . import _platform
 from ._proof import Identity, digest
@@ -35,6 +36,9 @@ KEY_SIZE = 32
 
 # Fixed, and not after $XDG_STATE_HOME: all launches of a user must find the same key.
 _FOLDER = (".local", "state", "Socket_Singleton")
+
+# Seconds between two tries to open the key, where it is denied for a moment.
+_DENIED_PAUSE = 0.005
 
 # What always helps, where the file does not do.
 _REMEDY = "give a secret instead (secret=)"
@@ -116,7 +120,7 @@ class _NotTrusted(Exception):
 def _read_key(folder: str, path: str) -> bytes:
     """Return the key in the file ``path``, if nobody else can have put it there or read it."""
     try:
-        descriptor = os.open(path, _platform.READ_NO_LINK)
+        descriptor = _open_key(path)
     except OSError:
         if os.path.islink(path):
             raise _NotTrusted(f"it is a link; remove it: {path}") from None
@@ -133,6 +137,17 @@ def _read_key(folder: str, path: str) -> bytes:
     return key
 
 
+def _open_key(path: str) -> int:
+    until = time.monotonic() + _platform.DENIED_TIME
+    while True:
+        try:
+            return os.open(path, _platform.READ_NO_LINK)
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_DENIED_PAUSE)
+
+
 def _make_key(folder: str, path: str) -> None:
     """Make the file ``path`` with a new key, whole from its first moment on; or leave it, if it is there."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -144,8 +159,11 @@ def _make_key(folder: str, path: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.link(unfinished, path)
+        _platform.give_name(unfinished, path)
     except FileExistsError:
         pass  # another launch was first, and its key is everybody's
     finally:
-        os.unlink(unfinished)
+        try:
+            os.unlink(unfinished)
+        except FileNotFoundError:
+            pass  # it has one name, the right one

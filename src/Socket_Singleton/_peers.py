@@ -125,7 +125,7 @@ class Peers:
         # answer on its thread, or `Host.close`. Any other look at it is at a copy.
         self.alone: dict[Peer, None] = {}
         self.turn = 0
-        self._number = 0  # how many have come
+        self._came = 0  # how many, since the host began
         self._buffered = 0  # bytes of the packets of those that are reading or held
 
     def __iter__(self) -> Iterator[Peer]:
@@ -133,8 +133,8 @@ class Peers:
 
     def add(self, peer: Peer) -> None:
         """Take one that was just accepted."""
-        self._number += 1
-        peer.number = self._number
+        self._came += 1
+        peer.number = self._came
         self.reading[peer] = None
 
     def remove(self, peer: Peer) -> None:
@@ -199,7 +199,8 @@ class Peers:
         """Return whose turn it is, of ``peers`` that have said much: the oldest, to its end.
 
         If all grew in step, they would together be more than `MAX_BUFFERED` before
-        one is whole. Those that are refused come last.
+        one is whole. Those that are refused come last. Not by the deadline: a clock that
+        ticks each 16 ms gives the same one to many.
         """
         return min(peers, key=lambda peer: (peer.state == REFUSED, peer.number))
 

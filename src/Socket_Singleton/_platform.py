@@ -49,10 +49,6 @@ MORE = getattr(sockets, "MSG_MORE", 0)
 # known at once, but Windows asks three times before it says so, for about 2 s.
 LOOK_TIME = 3.0 if sys.platform == "win32" else 2.0
 
-# Seconds, the longest that a launch waits for its answer in one call. On Unix a signal ends that
-# call. On Windows Ctrl-C does not (CPython, issue 85609): so there it is looked for between two.
-LONGEST_DEAF_WAIT = 0.2 if sys.platform == "win32" else float("inf")
-
 # SO_EXCLUSIVEADDRUSE, which the socket module has on Windows only. winsock2.h
 # defines it as the complement of SO_REUSEADDR.
 _SO_EXCLUSIVEADDRUSE = ~4
@@ -171,11 +167,7 @@ def _moved_above_stdio(descriptor: int) -> int:
 
 def socket_pair() -> tuple[sockets.socket, sockets.socket]:
     """Return two sockets that are connected with each other."""
-    if hasattr(sockets, "socketpair"):
-        pair = sockets.socketpair
-    else:  # Windows, where it is made of a listener and a connection
-        from socket import socketpair as pair
-    one, other = pair()
+    one, other = getattr(sockets, "socketpair", connected_pair)()
     if min(one.fileno(), other.fileno()) > _LAST_OF_STDIO:
         return one, other
     try:
@@ -183,6 +175,28 @@ def socket_pair() -> tuple[sockets.socket, sockets.socket]:
     finally:
         one.close()
         other.close()
+
+
+def connected_pair() -> tuple[sockets.socket, sockets.socket]:
+    """Return what ``socketpair`` does, where the system has none (Windows): a connection to a listener."""
+    with_us = False
+    listener = new_socket(sockets.AF_INET)
+    one = new_socket(sockets.AF_INET)
+    try:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        one.connect(listener.getsockname())
+        other = accept(listener)
+        # Another program may have been first; CPython's own `socketpair` looks since 3.12.5 (CVE-2024-3219).
+        with_us = other.getpeername() == one.getsockname()
+        if not with_us:
+            other.close()
+            raise ConnectionError("somebody else has connected to a socket of Socket_Singleton")
+        return one, other
+    finally:
+        listener.close()
+        if not with_us:
+            one.close()
 
 
 # -- whose instance --
@@ -195,6 +209,26 @@ WHOLE_LOOPBACK = sys.platform in ("linux", "android", "win32", "cygwin")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 READ_NO_LINK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NO_LINK
 CREATE_NO_LINK = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
+
+# Seconds for which a file that others may read can be denied all the same. Windows denies it while
+# somebody gives it its name, or removes another one of its names: for well under a millisecond.
+DENIED_TIME = 0.5 if sys.platform == "win32" else 0.0
+
+
+def give_name(unnamed: str, path: str) -> None:
+    """Have the file ``unnamed`` be found as ``path``, in one step.
+
+    Unix: it keeps its first name too, for a rename would replace what is there.
+    Windows: it does not. A rename replaces nothing there, and a first name could not be
+    removed while somebody reads the file (learn.microsoft.com, MoveFileEx, CreateFile).
+
+    Raises:
+        FileExistsError: another file has that name, and keeps it.
+    """
+    if sys.platform == "win32":
+        os.rename(unnamed, path)
+    else:
+        os.link(unnamed, path)
 
 
 def user() -> str:
@@ -365,6 +399,36 @@ def terminal_tells_group() -> bool:
         return False  # there is no terminal
 
 
+class WokenBySignals:
+    """Two sockets; meanwhile each signal makes the first one readable. In the main thread alone.
+
+    A signal that comes just before a blocking call does not end it, and its
+    handler, being Python, would run when something else does: perhaps never.
+    """
+
+    def __enter__(self) -> tuple[sockets.socket, sockets.socket]:
+        import signal
+
+        self._pair = wakened, waker = socket_pair()
+        try:
+            waker.setblocking(False)
+            self._before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        except BaseException:
+            self._close()
+            raise
+        return wakened, waker
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        signal.set_wakeup_fd(self._before)
+        self._close()
+
+    def _close(self) -> None:
+        for sock in self._pair:
+            sock.close()
+
+
 def wait_for_reader_to_go(descriptor: int, wakened: sockets.socket) -> None:
     """Return when nobody is left to read what is written to ``descriptor``, at no cost until then.
 
@@ -396,9 +460,6 @@ def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
 
     if sys.platform != "win32" or threading.current_thread() is not threading.main_thread():
         return wait(timeout)
-    import signal
-
-    wakened, waker = socket_pair()
     result: list[bool] = []
 
     def wait_and_wake() -> None:
@@ -408,17 +469,33 @@ def wait_for(wait: Callable[[float], bool], timeout: float) -> bool:
         except OSError:
             pass  # Ctrl-C has ended the wait
 
-    waker.setblocking(False)
-    before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-    try:
+    with WokenBySignals() as (wakened, waker):
         threading.Thread(target=wait_and_wake, daemon=True).start()
         while not result:
             wakened.recv(64)
         return result[0]
-    finally:
-        signal.set_wakeup_fd(before)
-        wakened.close()
-        waker.close()
+
+
+def wait_to_receive(sock: sockets.socket, timeout: float) -> None:
+    """Before a ``recv`` that may take long: have Ctrl-C end the wait, in the main thread.
+
+    Unix: a signal ends `recv` itself, so this does nothing. Windows: it does not; there
+    this waits for ``sock`` and for the signal.
+
+    Raises:
+        socket.timeout: nothing has come, or a signal whose handler did not raise.
+    """
+    if sys.platform != "win32":
+        return
+    import select
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+    with WokenBySignals() as (wakened, _):
+        readable, _, _ = select.select([sock, wakened], [], [], timeout)
+    if sock not in readable:
+        raise sockets.timeout("timed out")
 
 
 # Seconds for a new thread to begin. That takes microseconds; it is there so that no wait is endless.

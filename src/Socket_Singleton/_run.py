@@ -11,7 +11,7 @@ import threading
 from . import MultipleSingletonsError, Socket_Singleton, _platform
 from ._platform import sockets
 from ._shell import SIGNALLED, fail
-from ._signals import end, handle_signals, woken_by_signals
+from ._signals import end, handle_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _execute(command: list[str], listener: sockets.socket) -> int:
 
 def _wait_for(process: subprocess.Popen[bytes]) -> int:
     """Return the exit status of ``process``; handlers of signals run meanwhile."""
-    with woken_by_signals() as (wakened, waker):
+    with _platform.WokenBySignals() as (wakened, waker):
 
         def wait() -> None:
             process.wait()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 
-from . import _platform
 from ._shell import SIGNALLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Callable, Iterator
-
-    from ._platform import sockets
+    from typing import Callable
 
 
 def handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
@@ -27,23 +23,3 @@ def handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
 def end(number: int, _: FrameType | None) -> None:
     """Handle a signal: end, with the status that a shell gives to it."""
     raise SystemExit(SIGNALLED + number)
-
-
-@contextlib.contextmanager
-def woken_by_signals() -> Iterator[tuple[sockets.socket, sockets.socket]]:
-    """Have a byte from the second socket make the first one readable whenever a signal comes.
-
-    A signal that comes just before a blocking call does not end it, and its
-    handler, being Python, would run when something else does: perhaps never.
-    """
-    wakened, waker = _platform.socket_pair()
-    try:
-        waker.setblocking(False)
-        before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        try:
-            yield wakened, waker
-        finally:
-            signal.set_wakeup_fd(before)
-    finally:
-        wakened.close()
-        waker.close()

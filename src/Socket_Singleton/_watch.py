@@ -8,7 +8,7 @@ import sys
 
 from . import MultipleSingletonsError, Socket_Singleton, _platform
 from ._shell import READER_GONE, fail
-from ._signals import end, handle_signals, woken_by_signals
+from ._signals import end, handle_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def watch(**place: Any) -> int:
     with app:
         output = sys.stdout.fileno()
         app.trace(_print_json, output)
-        with woken_by_signals() as pair:
-            _platform.wait_for_reader_to_go(output, pair[0])
+        with _platform.WokenBySignals() as (wakened, _):
+            _platform.wait_for_reader_to_go(output, wakened)
     return READER_GONE
 
 

@@ -25,6 +25,9 @@ from concurrent.futures import Future
 
 from Socket_Singleton import Socket_Singleton
 
+# To Windows each signal but Ctrl-C is an end without a word.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
 over = threading.Event()
 
 
@@ -53,7 +56,7 @@ WAYS = {
     "never": lambda _: Future(),
     "release": release,
     "end": lambda _: end(),
-    "kill": lambda _: os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM)),  # Windows: ends it
+    "kill": lambda _: os.kill(os.getpid(), KILL),
 }
 
 

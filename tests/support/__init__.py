@@ -37,7 +37,6 @@ from .systems import (
     needs_long_command_lines,
     needs_reset_in_backlog,
     needs_resets,
-    needs_socketpair,
     needs_unix_descriptors,
 )
 from .waiting import PATIENCE, Stopwatch, wait_until
@@ -71,7 +70,6 @@ __all__ = [
     "needs_long_command_lines",
     "needs_reset_in_backlog",
     "needs_resets",
-    "needs_socketpair",
     "needs_unix_descriptors",
     "python_of_another_user",
     "read_to_end",

@@ -39,11 +39,12 @@ _LIMITS = {
     "ACCEPTS_PER_TURN": (_host, "_ACCEPTS"),
     "ANSWER_TIME": (_client, "_ANSWER_TIME"),
     "CLOSE_TIME": (_host, "_CLOSE_TIME"),
+    "DENIED_TIME": (_platform, "DENIED_TIME"),
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HOLD_TIME": (_peers, "HOLD_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
-    "LOOK_TIME": (_platform, "LOOK_TIME"),
     "LAST_WORDS_TIME": (_host, "_LAST_WORDS_TIME"),
+    "LOOK_TIME": (_platform, "LOOK_TIME"),
     "MAX_ASKING": (_peers, "MAX_ASKING"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
@@ -114,6 +115,11 @@ def place_of_name(name: str) -> tuple[str, int]:
 def key_file() -> str:
     """Return the path of this user's key, which may not be there."""
     return os.path.join(_platform.state_base(_identity._FOLDER), "key")
+
+
+def names_of_keys(error: BaseException):
+    """Have a key that is being made not get its name, but ``error`` be raised."""
+    return mock.patch.object(_platform, "give_name", side_effect=error)
 
 
 def identity(name: str, secret: bytes | None = None):
@@ -283,6 +289,16 @@ def sockets_of_peers(kind):
 
     with mock.patch.object(_platform, "accept", accept_as_that):
         yield
+
+
+def peers_with_one_deadline(count: int):
+    """Return the peers of no host, and ``count`` of them in the order in which they came."""
+    peers, made = _peers.Peers(), []
+    for _ in range(count):
+        made.append(_peers.Peer(socket.socket(), _wire.Packet(), 5.0))
+        made[-1].sock.close()
+        peers.add(made[-1])
+    return peers, made
 
 
 @contextlib.contextmanager

@@ -150,6 +150,8 @@ def environment(more=None) -> dict[str, str]:
     path = (package_parent, str(HERE), env.get("PYTHONPATH"))
     env["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     env["PYTHONUNBUFFERED"] = "1"
+    if os.name == "nt":
+        env["PYTHONIOENCODING"] = "utf-8"  # as it is read here; to a pipe it would be the code page
     # CPython 3.12 and later warn of any fork beside a thread; some tests are about just that.
     env["PYTHONWARNINGS"] = "ignore:This process:DeprecationWarning"
     env.update(more or {})

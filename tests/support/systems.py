@@ -28,9 +28,6 @@ needs_reset_in_backlog = unittest.skipIf(WINE, "wine: what was reset before it w
 needs_errors_of_folders = unittest.skipIf(WINE, "wine: a folder that is run is not found; Windows denies it")
 needs_unix_descriptors = unittest.skipIf(os.name == "nt", "a socket is no descriptor there")
 needs_long_command_lines = unittest.skipIf(os.name == "nt", "a command line ends at 32,767 characters there")
-needs_socketpair = unittest.skipIf(
-    os.name == "nt", "Windows has no socketpair; `socket` makes one of its own sockets"
-)
 needs_fine_clock = unittest.skipIf(
     time.get_clock_info("monotonic").resolution > 0.001, "the clock of this Python ticks each 16 ms"
 )
