@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import unittest
 from pathlib import Path
 
 from verification import handover, mutations, system_calls
+from verification.soak import series
 from verification.soak.judge import LAUNCH_TIME, OWNED_AND_LOST, STALLS_EXCUSE, STOP_EXCUSES, Judge
 from verification.soak.record import Child, Record, Span
 from verification.soak.rounds import Round
@@ -337,6 +339,165 @@ class TestJudge(unittest.TestCase):
     def test_a_port_that_is_not_free(self):
         self.round.port_error = "in use"
         self.assert_found("the port is not free after a round: in use")
+
+
+class ForgedSeries:
+    """A round of launches in series that never was. Times are in seconds from its begin."""
+
+    def __init__(self) -> None:
+        self.setting = setting()
+        self.processes: list = []
+        self.stalls: list = []
+        self.port_error = ""
+        self.memory = series.Memory()
+
+    def process(self, *entries, status=0, killed=None, err="") -> int:
+        """Add a process, with what it wrote; return the number of its first launch."""
+        number = len(self.processes) + 1
+        process = series.Process(series.Plan(number, self.setting, 1, 0.0), 0.0)
+        process.ended, process.status, process.killed, process.err = 9.0, status, killed, err
+        process.journal = b"".join(series.ENTRY.pack(*entry) for entry in entries)
+        self.processes.append(process)
+        return number * series.OF_PROCESS + 1
+
+    def launch(self, step=series.DELIVERED, ended=0.3, **more) -> int:
+        number = (len(self.processes) + 1) * series.OF_PROCESS + 1
+        return self.process((series.BEGINS, number, 0.2), *([(step, number, ended)] if step else []), **more)
+
+    def host(self, *entries, since=0.1, releases=0.9, **more) -> int:
+        number = (len(self.processes) + 1) * series.OF_PROCESS + 1
+        begin = ((series.BEGINS, number, since - 0.05), (series.IS_HOST, number, since))
+        return self.process(*begin, *entries, *([(series.RELEASES, 0, releases)] if releases else []), **more)
+
+    def found(self) -> list:
+        """Return what the judge says of it, without the explanations."""
+        judge = series.SeriesJudge(self, collections.defaultdict(int), self.memory)
+        judge.judge()
+        self.counts = dict(judge.counts)
+        return [re.sub(r"^round forged: ([^:]+).*", r"\1", x, flags=re.DOTALL) for x in judge.violations]
+
+
+def arrives(number: int, owned=0.25, step=series.GOT) -> tuple:
+    return (series.OWNED, number, owned), (step, number, 0.28)
+
+
+class TestSeries(unittest.TestCase):
+    """The judge of launches in series."""
+
+    def setUp(self) -> None:
+        self.round = ForgedSeries()
+
+    def assert_found(self, *expected: str) -> None:
+        self.assertEqual(sorted(self.round.found()), sorted(expected))
+
+    def test_a_clean_journal_passes(self):
+        first, left, lost = (self.round.launch() for _ in range(3))
+        self.round.launch(step=None, status=KILL, killed=0.25)
+        self.round.host(*arrives(first), *arrives(left, step=series.LEFT), releases=0.5)
+        self.round.host((series.OWNED, lost, 0.25), since=0.51, releases=None, status=KILL, killed=0.7)
+        self.round.host(since=0.71, releases=0.9)
+        self.assert_found()
+        names = ("launches", "delivered", "lost with a killed host", "killed launches", "hosts")
+        self.assertEqual([self.round.counts[name] for name in names], [7, 2, 1, 1, 3])
+        self.assertEqual(self.round.counts["hosts that were killed"], 1)
+
+    def test_two_tenures_that_overlap(self):
+        for second in ({"since": 0.89}, {"since": 0.2, "releases": 0.3}):
+            with self.subTest(second):
+                self.setUp()
+                self.round.host()
+                self.round.host(**second)
+                self.assert_found("two hosts")
+
+    def test_a_kill_ends_a_tenure_and_no_later(self):
+        for since, expected in ((0.71, ()), (0.69, ("two hosts",))):
+            with self.subTest(since):
+                self.setUp()
+                self.round.host(releases=None, status=KILL, killed=0.7)
+                self.round.host(since=since)
+                self.assert_found(*expected)
+
+    def test_a_launch_delivered_twice(self):
+        for step in (series.DELIVERED, None):
+            with self.subTest(step):
+                self.setUp()
+                launch = self.round.launch(
+                    step=step, status=0 if step else KILL, killed=None if step else 0.3
+                )
+                self.round.host(*arrives(launch), (series.LEFT, launch, 0.9))
+                self.assert_found("delivered twice")
+
+    def test_a_launch_that_vanished(self):
+        launch = self.round.launch()
+        self.round.host((series.OWNED, launch, 0.25))
+        self.round.process(status=KILL, killed=0.5)  # this one did not own it
+        self.assert_found("vanished")
+
+    def test_a_launch_that_never_ended(self):
+        self.round.launch(step=None)
+        self.round.host()
+        self.assert_found("begun, and never ended")
+
+    def test_a_launch_that_was_told(self):
+        self.round.launch(step=series.WAS_TOLD, ended=2.2)
+        self.assert_found("told")
+        self.round.stalls.append(Span(1.0, 1.0 + STALLS_EXCUSE))
+        self.assert_found()
+
+    def test_a_stall_excuses_nobody_who_is_delivered(self):
+        launch = self.round.launch(step=series.WAS_TOLD, ended=2.2)
+        self.round.stalls.append(Span(1.0, 2.0))
+        self.round.host(*arrives(launch))
+        self.assert_found("told, and delivered")
+
+    def test_a_host_that_was_delivered_too(self):
+        self.round.host(since=1.0, releases=1.1)
+        self.round.host(*arrives(series.OF_PROCESS + 1))
+        self.assert_found("host, and delivered")
+
+    def test_a_launch_that_was_told_too_early(self):
+        launch = self.round.launch(ended=0.3)
+        self.round.host(*arrives(launch, owned=0.31))
+        self.assert_found("told before it was owned")
+
+    def test_an_orderly_end_without_an_answer(self):
+        self.round.launch(step=series.UNCONFIRMED)
+        self.assert_found("an orderly end without an answer")
+
+    def test_what_nobody_sent(self):
+        self.round.host(*arrives(0))
+        self.assert_found("delivered, and never begun")
+
+    def test_noise_a_strange_status_a_thread_and_a_port(self):
+        self.round.host((series.STUCK, 0, 0.8))
+        self.round.process(err="Traceback\nboo")
+        self.round.process(status=70)
+        self.round.port_error = "in use"
+        self.assert_found(
+            "a thread outlives release",
+            "process 2 ended with status 0 boo",
+            "process 3 ended with status 70 ",
+            "the port is not free after a round",
+        )
+
+    def test_a_journal_that_a_kill_has_cut(self):
+        self.round.launch(step=None, status=KILL, killed=0.25)
+        self.round.processes[0].journal += b"half an entry"
+        self.assert_found()
+
+    def test_memory_that_grows_is_measured_once_it_is_warm(self):
+        sizes = ((1, 1e6), (2, 2e6), (3, 2e6 + 40 * series.LOOK), (4, 2e6 + 80 * series.LOOK))
+        self.round.host(*((series.MEMORY, n * series.LOOK, size) for n, size in sizes))
+        self.assert_found()
+        self.assertEqual((self.round.memory.launches, self.round.memory.growth), (2 * series.LOOK, 40))
+
+    @unittest.skipUnless(hasattr(os, "fork") and sys.platform == "linux", "the soak needs Linux")
+    def test_the_same_seed_gives_the_same_plans(self):
+        first = list(series.plans(setting("a"), 5000))
+        self.assertEqual(first, list(series.plans(setting("a"), 5000)))
+        self.assertNotEqual(first, list(series.plans(setting("b"), 5000)))
+        self.assertTrue(any(plan.kill_after for plan in series.plans(setting("a"), 50_000)))
+        self.assertFalse(any(plan.kill_after for plan in series.plans(setting("a", rough=False), 50_000)))
 
 
 class TestRound(unittest.TestCase):

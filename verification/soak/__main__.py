@@ -18,6 +18,7 @@ from .actors import ROOT, Socket_Singleton
 from .judge import Judge
 from .rounds import Round, try_port
 from .schedule import NAME, SECRET, Setting
+from .series import ENOUGH_LAUNCHES, GROWTH, Memory, Series, SeriesJudge
 
 ADDRESS = "127.0.0.1"
 SHOWN = 20  # violations, in words
@@ -35,6 +36,8 @@ class Soak:
         self._port = port
         self._folder = folder
         self._only_one = options.until_violation
+        self._launches = options.launches
+        self._memory = Memory()
         self._named = takes_name()
         self._start = time.monotonic()
         self._end = self._start + options.seconds
@@ -42,22 +45,43 @@ class Soak:
 
     def run(self) -> None:
         number = 0
-        while time.monotonic() < self._end and not (self._only_one and self.violations):
-            this = Round(self._setting(number), self._report)
-            try:
-                record = this.run(self._end)
-            finally:
-                this.end()
-            judge = Judge(record, self.counts)
-            judge.judge()
-            for violation in judge.violations:
+        judged = self._series if self._launches else self._round
+        while self._goes_on() and not (self._only_one and self.violations):
+            for violation in judged(self._setting(number)):
                 if len(self.violations) < SHOWN:
                     print(f"VIOLATION {violation}", flush=True)
                 self.violations.append(violation)
-            if os.path.exists(record.setting.log):
-                os.unlink(record.setting.log)
             number += 1
             self.counts["rounds"] = number
+
+    def _goes_on(self) -> bool:
+        if self._launches:
+            return self.counts["launches"] < self._launches
+        return time.monotonic() < self._end
+
+    def _round(self, setting: Setting) -> list[str]:
+        """Run a round in which each launch is a process; return its violations."""
+        this = Round(setting, self._report)
+        try:
+            record = this.run(self._end)
+        finally:
+            this.end()
+        judge = Judge(record, self.counts)
+        judge.judge()
+        if os.path.exists(setting.log):
+            os.unlink(setting.log)
+        return judge.violations
+
+    def _series(self, setting: Setting) -> list[str]:
+        """Run a round in which processes make many launches each; return its violations."""
+        this = Series(setting, -(-self._launches // 4), self._report)  # so that all settings have their turn
+        try:
+            this.run()
+        finally:
+            this.end()
+        judge = SeriesJudge(this, self.counts, self._memory)
+        judge.judge()
+        return judge.violations
 
     def _setting(self, number: int) -> Setting:
         """Return the setting of a round; of 8 that follow each other, each has another one."""
@@ -82,11 +106,18 @@ class Soak:
         """Yield what no single launch can show."""
         if self.counts["rounds"] and not (self.counts["hosts"] and self.counts["delivered"]):
             yield "nothing happened: without hosts and deliveries nothing was checked"
+        if self._memory.launches >= ENOUGH_LAUNCHES and self._memory.growth > GROWTH:
+            yield f"hosts grow by {self._memory.growth:.1f} bytes with each launch"
 
     def verdict(self) -> int:
         """Print the sums and what they mean; return the exit status."""
         for name, count in sorted(self.counts.items()):
             print(f"{count:8d} {name}")
+        if self._launches:
+            print(
+                f"{self._memory.growth:8.2f} bytes of memory that a host grows by with a launch, of"
+                f" {self._memory.launches} launches"
+            )
         for violation in self._check_sums():
             print(f"VIOLATION {violation}")
             self.violations.append(violation)
@@ -122,6 +153,9 @@ def main() -> int:
         " of them, differs from run to run. Exit status: 0, 1 after a violation, 2 if it cannot run.",
     )
     parser.add_argument("--seconds", type=float, default=60, help="how long to start new processes (60)")
+    parser.add_argument(
+        "--launches", type=int, default=0, help="so many in series instead, thousands from one process"
+    )
     parser.add_argument("--seed", type=int, help="any whole number; drawn and printed if not given")
     parser.add_argument("--port", type=int, help="a free one below 32768 is taken if not given")
     parser.add_argument("--until-violation", action="store_true", help="end with the round of the first one")
@@ -137,9 +171,8 @@ def main() -> int:
     if port is None:
         print(f"port {ports[0]} is not free", file=sys.stderr)
         return 2
-    print(
-        f"soak: seed {seed}, port {port}, {options.seconds:g} s, Python {sys.version.split()[0]}", flush=True
-    )
+    length = f"{options.launches} launches" if options.launches else f"{options.seconds:g} s"
+    print(f"soak: seed {seed}, port {port}, {length}, Python {sys.version.split()[0]}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # for sigtimedwait
     with tempfile.TemporaryDirectory(prefix="soak") as folder:

@@ -105,28 +105,36 @@ def launch(role: Role, strict: bool) -> int:
     return 0
 
 
-def witnessed(log: Log) -> type[Socket_Singleton]:
+def witnessed(log: Any) -> type[Socket_Singleton]:
     """Return the class, as a host logs what it owns before it tells so: what a kill takes along is known.
 
     This is the one place that reaches for private names of the package.
     """
 
     class Witnessed(Socket_Singleton):
+        _is_logged = False
+
         def _serve(self, *room: Any) -> None:
-            from Socket_Singleton._inbox import Inbox
-
-            put = Inbox.put
-
-            def logged(inbox: Inbox, launch: Any, *more: Any) -> bool:
-                has_room = put(inbox, launch, *more)
-                if has_room:
-                    log.launch("owned", launch.arguments)
-                return has_room
-
-            Inbox.put = logged
+            if not Witnessed._is_logged:
+                log_what_is_owned(log)
+                Witnessed._is_logged = True
             super()._serve(*room)
 
     return Witnessed
+
+
+def log_what_is_owned(log: Any) -> None:
+    from Socket_Singleton._inbox import Inbox
+
+    put = Inbox.put
+
+    def logged(inbox: Inbox, launch: Any, *more: Any) -> bool:
+        has_room = put(inbox, launch, *more)
+        if has_room:
+            log.launch("owned", launch.arguments)
+        return has_room
+
+    Inbox.put = logged
 
 
 def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
