@@ -4,18 +4,22 @@
 the host's answer           what it means                   the launch
 ==========================  ==============================  ==========================
 ``ACK``                     the host owns the packet        ends
+``ACK``, then no answer     it ended, or took too long      ends, told
 ``NAK``, enough clients     it takes no more                ends
 ``NAK``, another reason     it does not take this launch    ends, told
 orderly end, no byte        2.0.0 took it, or our host      claims once more, then
                             has died                        ends
-refused, reset, met itself  nobody owns it                  claims, asks again, until
-                                                            the deadline
-the same to a long packet,  2.0.0 took what it reads of     ends, told
-and an end after one byte   it, and would each time
+refused, reset, met itself, nobody owns it                  claims, asks again, until
+no room in the backlog                                      the deadline
+reset of more than 1,024    2.0.0 took what it reads of     ends, told
+bytes, and an orderly end   it, and would each time
+of a connection with a NUL
 other bytes                 not a Socket_Singleton          ends, told
 silence after sending       it hangs, or is another         ends, told; never sends
                             program                         again
 ==========================  ==============================  ==========================
+
+"Told": with words on stderr and status 1, or as an error; `Socket_Singleton._end` does it.
 
 A second packet would be a second delivery if the first one was only late;
 so a launch sends again only when it knows that nobody owns what it sent: it

@@ -1,8 +1,8 @@
 """The host's side of the port: one thread, one selector, and nothing of the caller's code.
 
-Until the launch that a peer brings is owned, every end of its connection is a
-reset, also one that the system makes because this process was killed: so a launch
-that sees anything but a reset knows that it need not ask again.
+A connection ends in order only if its launch is owned or refused, or if it brought
+none. Each other end is a reset, also the one that the system makes when this process
+is killed. So only a reset means: ask again.
 
 =========  ============================================  ==========================
 a host     and then                                      is
@@ -368,7 +368,10 @@ class Host(_platform.ForkAware):
             raise  # to threading.excepthook
 
     def _next_events(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for what is next; have what was told delivered, unless there is more to do first."""
+        """Wait for events. Before this thread sleeps, hand out the launches that it has answered.
+
+        While events keep coming that is put off, for `_HEAD_START` at most.
+        """
         events = self._selector.select(0) if self._hand_out_by != _NEVER else []
         if events and time.monotonic() < self._hand_out_by:
             return events
@@ -552,7 +555,8 @@ class Host(_platform.ForkAware):
         """Own the launch that a peer has brought whole, and tell it so: both, or neither.
 
         Past the `ACK`, which the peer may have seen, the launch is owned whatever
-        fails. What fails before it takes the launch back out of the inbox.
+        fails. What fails before it takes the launch back out of the inbox. Only what is
+        answered is handed out, later: see `_next_events`, and `Inbox.tell` for the reason.
         """
         if self._closing or time.monotonic() >= self._end:
             self._closing = True
@@ -573,7 +577,7 @@ class Host(_platform.ForkAware):
             return
         self._count_client(is_launch=True)  # the port is free before its last launch is answered
         if not self._acknowledge(peer):
-            if self.holds_port:  # else it was the last one: its count is why the port is free
+            if self.holds_port:  # else this launch reached the threshold: its count is why the port is free
                 self._count_client(is_launch=True, by=-1)
             if wanted:
                 self._delivery.inbox.withdraw(launch)
@@ -616,8 +620,9 @@ class Host(_platform.ForkAware):
         try:
             peer.sock.send(ACK, more)
         except ConnectionError:
-            # A launch with a name waits for this answer; without it, it says that it was not
-            # taken. Any other may be a tool that sends and goes: it asks no second time.
+            # The peer has gone. A launch with a name waits for this answer: if it lives, it says
+            # that it was not taken. Any other peer may be a tool that sends and goes, and asks no
+            # second time.
             return not peer.talk.proved
         except (OSError, MemoryError):
             return False

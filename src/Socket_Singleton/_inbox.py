@@ -119,7 +119,7 @@ class Inbox:
         self._closed = False  # set by anyone, never unset
         # Set by the I/O thread when there was no room for a launch, unset by who makes room and
         # then calls `on_room`. The I/O thread looks once more when it has set it, so that one of
-        # the two sees the other; were both too late, the launch's time at the host ends.
+        # the two sees the other. Were both too late, it looks again when the peer's time is over.
         self._room_is_wanted = False
         self.on_room: Callable[[], object] = _nothing  # set by the host before its thread starts
 
@@ -133,8 +133,9 @@ class Inbox:
     def put(self, launch: Launch, observed: bool, overridden: bool) -> bool:
         """Take a launch that the host is about to own; return whether there was room.
 
-        It is in `snapshot` at once, but not to be taken until `tell`. With an
-        observer, or an application that hears of each launch, nothing is dropped for it.
+        It is in `snapshot` at once, but not to be taken until `tell`. What goes to make
+        room: what was abandoned; what was heard, if there is no observer; what waits, if
+        there is no override either.
         """
         wanted = observed or overridden
         if self._is_too_much(launch):
@@ -168,9 +169,9 @@ class Inbox:
     def tell(self) -> bool:
         """Have all launches be taken, now that their senders are answered; return whether there are any.
 
-        No observer may have a launch before: if this process were killed in
-        between, it would go to the next host as well. The other way round it takes
-        launches with it that it owned, as it might a moment later.
+        No observer may have a launch before its sender is answered. If this process is
+        killed between the two, the sender asks the next host, and the launch would be
+        delivered twice. In this order it is lost, as any launch that a killed host owns.
         """
         self._told = self._number
         return bool(self._waiting)

@@ -8,6 +8,9 @@ a peer     and then                                  is
 (none)     is accepted                               reading
 reading    its packet is not taken                   refused: its answer is said,
                                                      what it still sends is thrown away
+reading    its whole packet is not taken; or it      gone, in order
+           ends its stream without a byte
+refused    ends its stream                           gone, in order
 reading    its packet is whole, the inbox is full    held, for `HOLD_TIME`
 reading,   the host owns its launch                  gone, after the `ACK`; asking, if
 held                                                 it waits for what an observer says
@@ -116,8 +119,8 @@ class Peers:
     """All peers of a host. The I/O thread's alone."""
 
     def __init__(self) -> None:
-        # Whose packets are not owned, or who is refused; in the order of accept, which is the
-        # order of their deadlines.
+        # Whose packet is not whole, or who is refused; in the order of accept, which is that of
+        # their deadlines.
         self.reading: dict[Peer, None] = {}
         self.held: deque[Peer] = deque()  # in the order in which their packets became whole
         self.asking: dict[Peer, None] = {}
@@ -209,9 +212,10 @@ class Peers:
         return self.oldest() if len(self.reading) + len(self.held) > MAX_PEERS else None
 
     def oldest(self) -> Peer | None:
-        """Return who goes first for want of descriptors: the oldest whose packet is not whole.
+        """Return who goes first for want of descriptors: the oldest; None if there is no peer.
 
-        Who has proved to be a launch of this application goes after who has not.
+        First those that have not proved to be a launch of this application, then those
+        that have, and last those whose packet is whole.
         """
         for peer in self.reading:
             if not peer.talk.proved:
@@ -223,6 +227,7 @@ class Peers:
 
         It is who has been quiet for longest, of those that hold more than a little:
         somebody who sends at this moment will soon be whole. Of equals, the largest.
+        Those whose packet is whole go last.
         """
         if self._buffered <= MAX_BUFFERED:
             return None

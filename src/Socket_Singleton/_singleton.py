@@ -34,9 +34,12 @@ _OTHER_INSTANCE = (
     "Another instance is already bound & listening @ {} on port {} and only one may run at a time."
 )
 
-# Whether somebody has the arguments of a launch that found this; None: unknown, or not
-# tried. What is not here: nobody has.
+# What `delivered` is after an answer: whether the host has the arguments; None: not known, or not
+# tried. After all others it is False.
 _DELIVERED = {Answer.OWNED: True, Answer.LOST: True, Answer.CLOSED: None, Answer.FOUND: None}
+
+# After these a launch ends as one that did what it was to do.
+_GOOD_ENDS = (Answer.OWNED, Answer.ENOUGH, Answer.CLOSED, Answer.FOUND)
 
 
 def _view(room: str, name: str, doc: str) -> Any:
@@ -146,7 +149,7 @@ class Socket_Singleton:
         "_inbox", "heard", "Launches that found no observer; a live list."
     )
 
-    # Of who never became the host, or not yet.
+    # None until this launch is the host.
     _host: Host | None = None
     _made_delivery: Delivery | None = None
 
@@ -258,7 +261,7 @@ class Socket_Singleton:
                 f"Socket_Singleton: {self._whom()} has taken this launch, but ended before it answered"
                 f" ({outcome.seen}); it may have been acted upon"
             )
-        if outcome.found in _DELIVERED or outcome.found == Answer.ENOUGH:
+        if outcome.found in _GOOD_ENDS:
             return None
         return (
             f"Socket_Singleton: {self._whom()} is in use, but no instance there confirmed"
@@ -443,7 +446,7 @@ class Socket_Singleton:
 
             reply = delivery.current_reply()
             if reply is not None:
-                # The release may be what the program waits for, to end: before that is in sight.
+                # Before the port is free: the program may be in `join`, and end as soon as it is.
                 reply.hold_exit(EXIT_TIME)
             host.close(reply)
             atexit.unregister(self._end_with_interpreter)

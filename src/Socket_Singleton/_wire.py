@@ -1,4 +1,4 @@
-"""What a launch without a name looks like on the wire. No sockets, no threads: bytes in, bytes out.
+"""What is said on the wire where there is no name, and when a packet is whole: bytes in, bytes out.
 
 Second launch to host: ``[secret NUL] arg NUL arg NUL ...`` and the end of the
 stream; no arguments and no secret is a single NUL. Text is UTF-8, and bytes of
