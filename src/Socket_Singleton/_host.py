@@ -807,10 +807,7 @@ class Host(_platform.ForkAware):
         if self._selector is not None:
             self._selector.close()
         if self._wakened is not None:
-            try:
-                self._wakened.shutdown(sockets.SHUT_RDWR)
-            except OSError:
-                pass
+            self._wakened.shutdown(sockets.SHUT_RDWR)  # a forked child may have it open, too
             self._wakened.close()
         self.state = state
         self._ended.open()
