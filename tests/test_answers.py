@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import errno
 import io
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import unittest
@@ -211,11 +213,16 @@ class TestAnswers(AnswersTestCase):
             def _append_args(self, args):
                 if args == ("fail",):
                     raise ValueError("bad")
+                if args == ("exit",):
+                    raise SystemExit(3)
                 return f"heard {args}"
 
         app = App(name=self.name)
         self.addCleanup(app.release)
         self.assertEqual(self.ask("a", "b"), "heard ('a', 'b')")
+        with mock.patch("logging.Logger.error") as logged:
+            self.assertEqual(self.ask("exit"), 3)
+        logged.assert_not_called()
         with mock.patch("logging.Logger.error"), self.assertRaisesRegex(RuntimeError, "^ValueError: bad$"):
             self.ask("fail")
 
@@ -446,6 +453,26 @@ class TestAnswers(AnswersTestCase):
         wait_until(lambda: outcomes, "it is answered")
         self.assertEqual(outcomes, ["done"])
 
+    def test_wait_that_is_longer_than_a_socket_waits(self):
+        future, over = concurrent.futures.Future(), []
+
+        class Waiting(inside.LaunchSocket):
+            def recv(self, size):
+                try:
+                    return super().recv(size)
+                except socket.timeout:
+                    over.append(size)
+                    raise
+
+        self.answering(lambda args: future)
+        with inside.limits(LONGEST_WAIT=0.05), inside.sockets_of_launches(Waiting):
+            outcomes = self.asking_in_background("a")
+            wait_until(lambda: len(over) > 1, "a socket has waited")
+            self.assertEqual(outcomes, [])
+            future.set_result("done")
+            wait_until(lambda: outcomes, "it is answered")
+        self.assertEqual(outcomes, ["done"])
+
     def test_futures_of_asyncio(self):
         loop = asyncio.new_event_loop()
 
@@ -547,6 +574,36 @@ class TestAnswers(AnswersTestCase):
         self.assertTrue(self.named_launch("another one").delivered)
         launch.close()
         wait_until(lambda: descriptors() == before, "no descriptor is left")
+
+    def test_launch_whose_answer_the_system_does_not_send_is_told(self):
+        text = "text"
+        kind = inside.failing(
+            "send", OSError(errno.ENOBUFS, "no buffers"), when=lambda data, *_: data[5:] == text.encode()
+        )
+        with inside.sockets_of_peers(kind):
+            self.answering(lambda args: text)
+            self.assert_lost([self.outcome_of_asking("a")])
+            self.assertEqual(len(kind.failed), 1)
+            self.assertEqual(self.ask("a"), text)
+
+    def test_launch_that_the_system_does_not_watch_is_told(self):
+        """It had to wait for room; what it brought is owned all the same."""
+        self.enter(inside.limits(MAX_WAITING=1000, HOLD_TIME=PATIENCE))
+        shelf, calls = Shelf(), Collector()
+        app = self.answering(calls, dispatch=shelf)
+        Socket_Singleton.send(["a" * 700], name=self.name)
+        shelf.wait_for(1)
+        outcomes = self.asking_in_background("b" * 700)
+        wait_until(lambda: inside.count_held(app) == 1, "it waits for room")
+        with inside.no_memory_to_watch(app) as watch:
+            shelf.run()
+            self.assert_lost(outcomes)
+        watch.assert_called_once()
+        shelf.wait_for(1)
+        shelf.run()
+        self.assertEqual(calls.calls, [("a" * 700,), ("b" * 700,)])
+        app.dispatch = None
+        self.assertIsNone(self.ask("c"))
 
     @unittest.skipUnless(os.name == "posix", "signals of POSIX")
     def test_interrupt_ends_the_wait(self):
@@ -689,6 +746,58 @@ class TestAnswers(AnswersTestCase):
 
         app = self.answering(observer)
         self.assertEqual(str(self.outcome_of_asking("a")), "gone")
+
+    def test_observer_that_runs_another_launch_and_releases(self):
+        """As one that opens a dialogue, whose loop goes on: each launch has its own answer."""
+        shelf = Shelf()
+
+        def observer(args):
+            if args == ("first",):
+                shelf.wait_for(1)
+                shelf.run()
+                app.release()
+            return args[0]
+
+        app = self.answering(observer, dispatch=shelf)
+        first = self.asking_in_background("first")
+        shelf.wait_for(1)
+        run_first = shelf.calls.pop()
+        second = self.asking_in_background("second")
+        run_first()
+        wait_until(lambda: first and second, "both are answered")
+        self.assertEqual((first, second), (["first"], ["second"]))
+
+    def test_launch_that_has_gone_before_the_observer_that_released_answers(self):
+        before, gone, threads = descriptors(), threading.Event(), []
+
+        def observer(args):
+            threads.append(threading.current_thread())
+            app.release()
+            gone.wait(PATIENCE)
+            return LONG
+
+        app = self.answering(observer)
+        launch = inside.LaunchThatDoesNotRead(self.name, ("a",))
+        self.addCleanup(launch.close)
+        self.assertTrue(app.join(PATIENCE))
+        with mock.patch("logging.Logger.error") as logged:
+            launch.close()
+            gone.set()
+            self.join(threads[0])
+        logged.assert_not_called()
+        self.assertEqual(descriptors(), before)
+
+    def test_answer_to_a_launch_that_a_release_has_ended_touches_nobodys_connection(self):
+        future = Followed()
+        kind = inside.failing("settimeout", AssertionError("it is nobody's"))
+        with inside.sockets_of_peers(kind):
+            app = self.answering(lambda args: future)
+            outcomes = self.asking_in_background("a")
+            self.assertTrue(future.followed.wait(PATIENCE))
+            app.release()
+            self.assert_lost(outcomes)
+            future.set_result("too late")
+        self.assertEqual(kind.failed, [])
 
     def test_the_next_host_answers_while_the_last_one_does(self):
         """What a release kept open for one answer is not in the way of the next host."""

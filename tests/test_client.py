@@ -942,6 +942,28 @@ class TestSend(ClientTestCase):
         self.assertLess(took.seconds, SHORT + 0.5)
 
     @needs_resets
+    def test_look_for_a_host_of_2_0_0_says_nothing_where_it_reaches_nobody(self):
+        """The host reset a long packet, as one of 2.0.0 may, and has gone: the launch is the next one."""
+        listener, said = self.listener(), []
+
+        class Telling(inside.LaunchSocket):
+            def sendall(self, data):
+                said.append(len(data))
+                super().sendall(data)
+
+        def go():
+            peer, _ = listener.accept()
+            read_to_end(peer)
+            listener.close()
+            inside.close_resets(peer)
+            peer.close()
+
+        self.in_background(go)
+        with inside.sockets_of_launches(Telling):
+            self.assertEqual(self.outcome("x" * 10_000), "host")
+        self.assertEqual(said, [10_001])
+
+    @needs_resets
     def test_never_begins_a_try_that_leaves_no_time_for_an_answer(self):
         """Whoever resets is asked again until half a second, or a quarter of little time, is left."""
         for timeout, left in ((2, 0.5), (60, 0.5), (0.4, 0.1)):

@@ -231,6 +231,25 @@ class TestCommand(SingletonTestCase):
         self.assert_free()
 
     @unittest.skipUnless(POSIX, "signals")
+    def test_run_ends_a_command_that_can_be_sent_no_signal(self):
+        """As on Windows, where SIGINT is sent to no other process."""
+
+        class Command(subprocess.Popen):
+            def send_signal(self, number):
+                raise ValueError(f"Unsupported signal: {number}")
+
+            def terminate(self):
+                os.kill(self.pid, signal.SIGTERM)
+
+        def interrupted(*words, **options):
+            os.kill(os.getpid(), signal.SIGINT)
+            return Command(*words, **options)
+
+        with inside.command_starts(interrupted):
+            code = inside.command(["--port", str(self.port), "run", "--", "sleep", "30"])
+        self.assertEqual(code, 128 + signal.SIGTERM)
+
+    @unittest.skipUnless(POSIX, "signals")
     def test_run_ends_by_a_signal_while_it_waits(self):
         self.singleton()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -312,6 +331,11 @@ class TestCommand(SingletonTestCase):
 
         self.in_background(answer)
         self.assert_told(self.call("run", "--", "echo", "no", status=1), "220 hello")
+
+    def test_run_beside_a_host_of_2_0_0(self):
+        """It takes the words, and cannot say so."""
+        self.serve(read_to_end)
+        self.assert_told(self.call("run", "--", "echo", "no", status=1), "not confirmed")
 
     def test_run_where_nobody_accepts(self):
         self.bound()

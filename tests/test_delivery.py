@@ -68,12 +68,23 @@ class TestDelivery(SingletonTestCase):
         """The host serves; and what waits is delivered when there is a thread again."""
         self.enter(inside.starts_observer_thread_late())
         app, observer = self.singleton(), Collector()
-        with mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+        error = RuntimeError("can't start new thread")
+        with mock.patch.object(threading.Thread, "start", side_effect=error) as start:
             app.trace(observer)
             self.assertEqual(self.exchange(b"first\0"), ACK)
+            wait_until(lambda: start.called, "it was tried")
             self.assertEqual(app.arguments, (("first",),))
         self.assertEqual(self.exchange(b"second\0"), ACK)
         observer.wait_for(("first",), ("second",))
+
+    def test_thread_that_is_there_before_it_has_work(self):
+        """On CPython 3.12, where none starts once the main thread has ended."""
+        self.enter(inside.starts_observer_thread_early())
+        app, observer = self.singleton(), Collector()
+        wait_until(lambda: inside.observer_thread(app), "it has begun")
+        app.trace(observer)
+        self.second_launch("x")
+        observer.wait_for(("x",))
 
     def test_release_from_a_signal_handler_that_interrupted_trace(self):
         app, begun, go_on = self.singleton(), threading.Event(), threading.Event()
@@ -670,6 +681,20 @@ class TestDispatch(SingletonTestCase):
         shelf.wait_for(1)
         shelf.run()
         self.assertEqual((self.observer.calls, late.calls), ([("word",)], [("word",)]))
+
+    def test_refused_launch_that_came_before_the_first_observer(self):
+        """By a call of ``_append_args``, as in 2.0.0: it is back in the list that such code knows."""
+        refusing = Refusing(RuntimeError("closed"))
+        app = self.singleton(dispatch=refusing)
+        for word in ("first", "second"):
+            app._append_args((word,))
+        app.trace(self.observer)
+        refusing.wait_until_it_did()
+        app.release()
+        self.join_observer_thread(app)
+        self.assertEqual(app._arguments, [("first",), ("second",)])
+        self.assertEqual(app.arguments, (("first",), ("second",)))
+        self.assertEqual(self.observer.calls, [])
 
     def test_raising_for_ever_costs_no_processor(self):
         refusing = Refusing(RuntimeError("closed"))

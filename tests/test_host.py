@@ -961,13 +961,14 @@ class TestHostEnduresStarvation(SingletonTestCase):
     def test_every_shortage_of_descriptors(self):
         if resource is None:
             self.skipTest("this system has no limit to set")
-        program = self.start(PROGRAMS / "few_descriptors.py", self.port)
-        wait_until(lambda: "host" in program.out or program.process.poll() is not None, "a host at last")
-        failed = len(program.lines) - 1
-        self.assertEqual(
-            program.lines, [*(f"failed {n}" for n in range(failed)), f"host {failed}"], program.describe()
-        )
-        self.assertGreater(failed, 1, "one is enough for the listener, and not for the rest")
+        program = self.start(PROGRAMS / "few_descriptors.py", self.port, ready="ready")
+        hosts = [int(line.split()[1]) for line in program.lines if line.startswith("host")]
+        expected = []
+        for host in hosts:
+            expected += [*(f"failed {number}" for number in range(host)), f"host {host}"]
+        self.assertEqual(program.lines, [*expected, "ready"], program.describe())
+        self.assertEqual(len(hosts), 2)
+        self.assertGreater(min(hosts), 1, "one is enough for the listener, and not for the rest")
         self.assertEqual(self.exchange(b"word\0"), ACK)
         program.expect("got word")
         program.write("\n")
@@ -1057,6 +1058,45 @@ class TestOwnedAndAnswered(HostTestCase):
                 self.observer.wait_for(("word",))
                 app.release()
                 self.assertEqual((self.observer.calls, app.arguments), ([("word",)], ()))
+
+    def test_launch_without_arguments_that_cannot_be_answered_does_not_count(self):
+        kind = inside.failing("send", OSError(errno.ENOBUFS, "no buffers"))
+        with inside.sockets_of_peers(kind):
+            app = self.host()
+            self.assertIs(self.second_launch().delivered, True)
+            self.assertEqual((len(kind.failed), app.clients), (1, 1))
+            self.assert_serves(app)
+
+    def test_launch_that_there_is_no_memory_to_keep_is_not_owned(self):
+        app = self.host()
+        inside.no_memory_to_keep(app)
+        self.assertIs(self.second_launch("word").delivered, True)
+        self.observer.wait_for(("word",))
+        self.assertEqual((app.clients, app.arguments, inside.count_waiting_bytes(app)), (1, (), 0))
+        # One that never hangs up: the host looks at it when its time is over.
+        inside.no_memory_to_keep(app)
+        peer = self.connect()
+        peer.sendall(b"late\0")
+        with self.peers_out_of_time(app, 5):
+            self.assert_ended(peer)
+        self.assert_serves(app)
+        self.assertEqual((app.clients, app.arguments, inside.count_waiting_bytes(app)), (2, (), 0))
+
+    def test_launch_whose_connection_cannot_be_closed_is_owned(self):
+        kind = inside.failing("close", OSError(errno.EIO, "it failed"))
+        fail = kind.close
+
+        def close_and_fail(sock):
+            inside.LaunchSocket.close(sock)
+            fail(sock)
+
+        kind.close = close_and_fail
+        with inside.sockets_of_peers(kind):
+            app = self.host()
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            self.observer.wait_for(("word",))
+            self.assertEqual((len(kind.failed), app.clients), (1, 1))
+            self.assert_serves(app)
 
     @needs_resets
     def test_launch_with_a_name_that_has_gone_is_not_owned(self):
@@ -1249,3 +1289,33 @@ class TestDescriptors(HostTestCase):
             self.assertLess(took.seconds, SOON)
             self.assertEqual(len(kind.failed), times)
             self.assert_free()
+
+    def test_wake_up_for_which_there_never_is_memory(self):
+        """Who wakes it goes on; it looks when the next launch comes."""
+        self.host()
+        kind = inside.failing("send", OSError(errno.ENOBUFS, "no buffers"), times=1000)
+        inside.wake_by(self.app, kind)
+        with Stopwatch() as took:
+            inside.wake(self.app)
+        self.assertLess(took.seconds, SOON)
+        self.assertIn(len(kind.failed), range(2, 10))
+        self.assert_serves(self.app)
+
+    def test_wake_up_of_a_host_that_has_not_looked_for_long(self):
+        """The system takes no more bytes for it; nobody waits for room, since it wakes up anyway."""
+        refused = []
+
+        class Waker(inside.LaunchSocket):
+            def send(self, data):
+                try:
+                    return super().send(data)
+                except BlockingIOError:
+                    refused.append(data)
+                    raise
+
+        with self.host_in_steps():
+            inside.wake_by(self.app, Waker)
+            while not refused:
+                inside.wake(self.app)
+            self.assertEqual(len(refused), 1)
+        self.assert_serves(self.app)

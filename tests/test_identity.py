@@ -331,6 +331,16 @@ class TestIdentity(NamedTestCase):
             self.assertIn("secret=", program.err)
 
     @unittest.skipUnless(POSIX, "there is no HOME")
+    def test_user_who_is_in_no_list_of_users_has_no_home(self):
+        import pwd
+
+        with self.at_home(""), mock.patch.object(pwd, "getpwuid", side_effect=KeyError("not found")):
+            told = self.assertRaisesRegex(FileNotFoundError, "this user has no home.*secret=")
+            with inside.no_sockets_of_launches(), told:
+                self.named()
+            self.named(secret="a long one")
+
+    @unittest.skipUnless(POSIX, "there is no HOME")
     def test_home_of_somebody_else_is_not_used(self):
         """As under a sudo that keeps HOME: then it is that of the account."""
         import pwd

@@ -190,8 +190,19 @@ class TestInboxBesideThreads(unittest.TestCase):
 
     def test_a_look_at_what_waits_while_the_last_one_is_withdrawn(self):
         inbox, launches = inside.inbox_of([b"a\0", b"b\0"], told=1)
-        inside.at_each_look(inbox, lambda: inbox.withdraw(launches[-1]))
+        untold = launches[1:]
+        inside.at_each_look(inbox, lambda: untold and inbox.withdraw(untold.pop()))
         self.assertEqual(inbox.snapshot(), (("a",),))
+
+    def test_room_is_made_in_the_middle_of_a_look_for_it(self):
+        """By who could not know yet that room is wanted, and tells nobody."""
+        with inside.limits(MAX_WAITING=1000):
+            inbox, (first, second) = inside.inbox_of([b"a" * 300, b"b"], told=2)
+            inbox.take(True, False)
+            launch = type(first)(bytearray(b"c" * 200))
+            inside.when_room_is_wanted(inbox, lambda: inbox.begin(first))
+            self.assertTrue(inbox.put(launch, True, False))
+            self.assertEqual(inbox.size, second.size + launch.size)
 
     def test_a_launch_that_is_dropped_in_the_middle_of_being_abandoned(self):
         self.assertEqual(inside.drop_in_the_middle_of_abandon(), 0)
@@ -242,6 +253,19 @@ class TestBound(SingletonTestCase):
                 app._append_args((f"{number:03}" + "x" * 100,))
                 self.assertLessEqual(inside.count_waiting_bytes(app), 1000)
             self.assertEqual(app.arguments[-1][0][:3], "019")
+
+    def test_list_that_the_application_changes(self):
+        """``app._arguments`` is what code for 2.0.0 reads, empties and fills."""
+        with inside.limits(MAX_WAITING=1000):
+            app = self.singleton()
+            app._append_args(("a" * 500,))
+            app._arguments.clear()
+            app._append_args(("b" * 100,))
+            app._append_args(("c" * 100,))
+            self.assertEqual(app.arguments, (("b" * 100,), ("c" * 100,)))
+            app._arguments.extend(("d" * 100,) for _ in range(10))
+            app._append_args(("e",))
+            self.assertEqual(app.arguments, (("d" * 100,), ("e",)))
 
     def test_queue_that_nobody_empties(self):
         functions = queue.Queue()
@@ -307,6 +331,37 @@ class TestBound(SingletonTestCase):
             self.assertEqual(self.exchange(b"x" * 700 + b"\0"), ACK)
             wait_until(lambda count=number: len(thrown) == count, "dispatch had it")
             gc.collect()  # PyPy needs it
+
+    def test_functions_that_dispatch_throws_away_beside_one_that_it_keeps(self):
+        """There is still no room for the next launch, which waits; what is kept stays."""
+        self.enter(inside.limits(MAX_WAITING=1000, HOLD_TIME=PATIENCE))
+        shelf = Shelf()
+        self.app, self.observer = self.observed(dispatch=shelf)
+        self.assertEqual(self.exchange(b"a\0"), ACK)
+        shelf.wait_for(1)
+        shelf.throw_away()
+        self.assertEqual(self.exchange(b"b" * 300 + b"\0"), ACK)
+        shelf.wait_for(1)
+        (peer,) = self.hold(b"c" * 300 + b"\0")
+        self.assertEqual(self.app.arguments, (("b" * 300,),))
+        shelf.run()
+        self.assertEqual(read_to_end(peer), ACK)
+        shelf.wait_for(1)
+        shelf.run()
+        self.assertEqual(self.observer.calls, [("b" * 300,), ("c" * 300,)])
+
+    def test_no_memory_for_one_that_is_held(self):
+        """It is reset, and its launch asks again."""
+        shelf = self.full()
+        (peer,) = self.hold(b"b" * 700 + b"\0")
+        inside.no_memory_to_keep(self.app)
+        shelf.run()
+        self.assert_ended(peer)
+        self.assertEqual(self.exchange(b"c\0"), ACK)
+        shelf.wait_for(1)
+        shelf.run()
+        self.assertEqual(self.observer.calls, [("a" * 700,), ("c",)])
+        self.assertEqual(self.app.clients, 2)
 
     @unittest.skipIf(tracemalloc is None, "this Python does not count its memory")
     def test_launches_that_were_dropped_hold_no_memory(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -157,6 +158,15 @@ class TestNamed(NamedTestCase):
         self.assertIsNone(Socket_Singleton.pid_of(self.name))
         with self.assertRaisesRegex(ConnectionRefusedError, re.escape(self.name)):
             Socket_Singleton.send(["a"], name=self.name)
+
+    @needs_resets
+    def test_question_that_is_reset_is_asked_again(self):
+        """A host that just ends does so; there may be another one in a moment."""
+        self.named()
+        kind, pauses = inside.failing("recv", OSError(errno.ENOBUFS, "no buffers")), []
+        with inside.sockets_of_peers(kind), inside.sleeps_of_launches(pauses.append):
+            self.assertEqual(Socket_Singleton.pid_of(self.name), os.getpid())
+        self.assertEqual((len(kind.failed), len(pauses)), (1, 1))
 
     def test_two_names_are_two_instances(self):
         first, second = self.named(), self.named(name=f"{self.name}, second profile")

@@ -16,7 +16,16 @@ from unittest import mock
 
 from Socket_Singleton import Socket_Singleton, _platform
 
-from .support import ACK, PATIENCE, SingletonTestCase, Stopwatch, inside, read_to_end, wait_until
+from .support import (
+    ACK,
+    PATIENCE,
+    SingletonTestCase,
+    Stopwatch,
+    descriptors,
+    inside,
+    read_to_end,
+    wait_until,
+)
 
 
 class TestPlatform(SingletonTestCase):
@@ -92,6 +101,16 @@ class TestPlatform(SingletonTestCase):
                     self.singleton(port=self.port, name="org.example.editor").release()
                 key = os.path.join(account.pw_dir, ".local", "state", "Socket_Singleton", "key")
                 self.assertTrue(os.path.exists(key))
+
+    @unittest.skipUnless(hasattr(os, "geteuid"), "whose a file is, is not looked at here")
+    def test_file_of_another_user_is_not_private(self):
+        """As one who is not root can try it: what is ours is that of another user to another user."""
+        folder = self.make_folder()
+        (folder / "key").touch(0o600)
+        file = os.stat(folder / "key")
+        self.assertEqual(_platform.why_not_private(file, os.stat(folder)), "")
+        with mock.patch.object(os, "geteuid", return_value=os.geteuid() + 1):
+            self.assertIn("another user's", _platform.why_not_private(file, os.stat(folder)))
 
     def test_end_of_a_reader_that_only_a_signal_tells(self):
         # Windows has no poll, and what is no pipe cannot tell.
@@ -184,6 +203,51 @@ class TestPlatform(SingletonTestCase):
         with self.assertRaises(FileExistsError):
             _platform.give_name(str(folder / "second"), str(taken))
         self.assertEqual(taken.read_text(), "first")
+
+    def test_wait_as_windows_needs_it_takes_its_time(self):
+        """What is waited for comes when the main thread has begun to wait for the byte that tells of it."""
+        waits = threading.Event()
+
+        class Wakened(inside.LaunchSocket):
+            def recv(self, size):
+                waits.set()
+                return super().recv(size)
+
+        wakened, waker = _platform.socket_pair()
+        wakened = Wakened(wakened.family, wakened.type, wakened.proto, wakened.detach())
+        pair = mock.patch.object(_platform, "socket_pair", return_value=(wakened, waker))
+        with pair, mock.patch.object(sys, "platform", "win32"):
+            self.assertIs(_platform.wait_for(lambda timeout: waits.wait(timeout), PATIENCE), True)
+        self.assertEqual((wakened.fileno(), waker.fileno()), (-1, -1), "they are closed")
+
+    def test_no_memory_for_a_socket_of_what_was_accepted(self):
+        """The connection ends, and its descriptor is not left open."""
+
+        class Listener:
+            def __init__(self, sock):
+                self._accept = sock._accept
+
+            @property
+            def family(self):
+                raise MemoryError("no memory for that")
+
+        listener = inside.claim(self.port)
+        self.addCleanup(listener.close)
+        peer, before = self.connect(), descriptors()
+        with self.assertRaises(MemoryError):
+            _platform.accept(Listener(listener))
+        self.assertEqual(descriptors(), before)
+        self.assert_reset(peer)
+
+    # -- threads --
+
+    def test_thread_that_does_not_begin(self):
+        """The start of one that the program's end waits for is waited for, but not without an end."""
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        thread = threading.Thread(target=int)
+        with inside.limits(THREAD_BEGIN_TIME=0.01), mock.patch.object(thread, "start", go_on.wait):
+            self.assertRaisesRegex(RuntimeError, "did not begin", _platform.start_thread, thread)
 
 
 @unittest.skipUnless(sys.platform == "win32", "this is no Windows")

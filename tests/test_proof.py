@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import random
 import re
+import sys
 import unittest
 from contextlib import contextmanager
 from unittest import mock
@@ -140,6 +143,24 @@ class TestProof(unittest.TestCase):
         host, (side, hello) = HostSide(EDITOR, PLACE), launch(argv=argv)
         conversation(host, side, hello, in_long_pieces)
         self.assertEqual(decode(host.words), argv)
+
+    def test_packet_that_does_not_end_in_a_nul(self):
+        """A launch of this version ends it so; another program may not."""
+        for packet, words in ((b"open\0a file", ("open", "a file")), (b"x", ("x",)), (b"", ())):
+            host, side = HostSide(EDITOR, PLACE), LaunchSide(EDITOR, packet)
+            conversation(host, side, side.open(PLACE))
+            self.assertEqual(decode(host.words), words)
+
+    def test_without_the_module_of_blake2(self):
+        """`_blake2` is an implementation module; where it is missing, `hashlib` has the same."""
+        spec = importlib.util.find_spec("Socket_Singleton._proof")
+        other = importlib.util.module_from_spec(spec)
+        with mock.patch.dict(sys.modules, {"_blake2": None}):
+            spec.loader.exec_module(other)
+        self.assertIs(other.blake2b, hashlib.blake2b)
+        host, (side, hello) = other.HostSide(EDITOR, PLACE), launch()
+        conversation(host, side, hello)
+        self.assertEqual(decode(host.words), WORDS)
 
     def test_place_has_one_form(self):
         for name, expected in (

@@ -31,8 +31,10 @@ from .support import (
     SingletonTestCase,
     expect_lines,
     free_port,
+    host_clock_ahead,
     inside,
     left_behind,
+    read_to_end,
     wait_until,
 )
 
@@ -504,6 +506,19 @@ class TestVerboseLines(SingletonTestCase):
             self.assert_ended(peer)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
+    def test_verbose_launch_with_a_name_incomplete_at_its_deadline(self):
+        app = self.singleton(verbose=True, name="test", secret="key")
+        self.address = app.address
+        peer = self.connect()
+        peer.sendall(inside.HELLO + bytes(40))  # a hello, and the beginning of a proof
+        wait_until(lambda: inside.count_peers(app) == 1, "it was accepted")
+        failed = f"Failed to decode data from client on port {self.port}"
+        with expect_lines(f"{failed} (incomplete after 5 seconds)"), host_clock_ahead():
+            self.connect()  # an event, with which the host looks at its clock
+            with contextlib.suppress(ConnectionError):  # it is a reset
+                read_to_end(peer)
+        self.assertEqual((app.clients, app.arguments), (0, ()))
+
     def test_verbose_connection_failure(self):
         self.bound()
         with Printed() as printed:
@@ -632,6 +647,13 @@ class TestTexts(SingletonTestCase):
                 Socket_Singleton(address, self.port)
             self.assertIn(f"{address} port {self.port}", str(caught.exception))
 
+    def test_error_that_has_no_number_stays_as_it_is(self):
+        """As one of an audit hook (`sys.addaudithook`) may be."""
+        kind = inside.failing("bind", PermissionError("the policy forbids it"))
+        with inside.sockets_of_launches(kind), self.assertRaises(PermissionError) as caught:
+            Socket_Singleton(port=self.port)
+        self.assertEqual((str(caught.exception), caught.exception.strerror), ("the policy forbids it", None))
+
     def test_privileged_port(self):
         class Privileged(inside.LaunchSocket):
             def bind(self, name):
@@ -678,6 +700,27 @@ class TestLog(SingletonTestCase):
         app = self.singleton(dispatch=fail)
         app.trace(print)
         self.logged(app, "Dispatch fail raised exception: RuntimeError: the loop is closed")
+
+    def test_handlers_that_raise(self):
+        """They are the application's: the next observers and launches have their turns."""
+
+        class Broken(logging.Handler):
+            def emit(self, record):
+                raised.append(record)
+                raise kind("out of a handler")
+
+        handler, raised = Broken(), []
+        log = logging.getLogger("Socket_Singleton")
+        log.addHandler(handler)
+        self.addCleanup(log.removeHandler, handler)
+        app, after = self.singleton(), Collector()
+        app.trace(lambda args: 1 / 0)
+        app.trace(after)
+        for kind in (OSError, SystemExit, KeyboardInterrupt):
+            raised.clear()
+            Socket_Singleton.send([kind.__name__], port=self.port)
+            wait_until(lambda kind=kind: (kind.__name__,) in after.calls, "the next one is called")
+            self.assertEqual(len(raised), 1)
 
     def test_without_a_handler_python_prints_it(self):
         code = (

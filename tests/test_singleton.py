@@ -295,6 +295,21 @@ class TestInterrupted(SingletonTestCase):
                     self.assert_forgotten()
                     self.assert_free()
 
+    def test_at_the_start_of_its_thread_with_a_lock_that_it_lost(self):
+        """Of Python's own, which it then releases once more: that error hides the handler's."""
+
+        def start(_):
+            lock = threading.Lock()
+            with lock:
+                lock.release()
+                raise Interrupted
+
+        self.before = left_behind()
+        with mock.patch.object(threading.Thread, "start", start):
+            self.assertTrue(self.interrupt(0))
+        self.assert_forgotten()
+        self.assert_free()
+
     @unittest.skipIf("coverage" in sys.modules, "an interruption leaves a lock of coverage's held")
     @unittest.skipUnless(hasattr(signal, "setitimer"), "this system has no timer that signals")
     def test_at_any_step(self):

@@ -7,7 +7,9 @@ import random
 import unittest
 
 from Socket_Singleton._wire import (
+    NAK,
     OTHER_SECRET,
+    Answer,
     Foreign,
     Packet,
     PacketTooLong,
@@ -339,6 +341,13 @@ class TestWire(unittest.TestCase):
                     if secret is None and data:
                         text = data[:-1] if data.endswith(b"\0") else data
                         self.assertEqual("\0".join(expected).encode("utf-8", "surrogateescape"), text)
+
+    def test_refusal_in_two_pieces(self):
+        launch = Parcel(b"word\0")
+        launch.feed(NAK)
+        self.assertIsNone(launch.found)
+        launch.feed(OTHER_SECRET)
+        self.assertEqual((launch.found, launch.seen), (Answer.REJECTED, "it has another secret"))
 
     def test_decoding_any_payload_never_fails(self):
         rng = random.Random(5)

@@ -583,13 +583,13 @@ class Host(_platform.ForkAware):
                 self._delivery.inbox.withdraw(launch)
             self._drop(peer)
             return
+        if self._hand_out_by == _NEVER:
+            self._hand_out_by = time.monotonic() + _HEAD_START
         if peer.talk.asks:
             self._keep_asking(peer, launch, wanted)
         else:
             self._forget(peer)
             peer.sock.close()
-        if self._hand_out_by == _NEVER:
-            self._hand_out_by = time.monotonic() + _HEAD_START
 
     def _new_reply(self, peer: Peer) -> Reply:
         return Reply(lambda answer: self.send(peer, answer), self._settings)
@@ -719,11 +719,7 @@ class Host(_platform.ForkAware):
         """Keep the connection of a launch that waits for what an observer says."""
         peer.reply = launch.reply
         self._peers.begin_to_ask(peer)
-        try:
-            self._watch(peer, selectors.EVENT_READ)
-        except (OSError, MemoryError):
-            self._drop(peer)  # it is told that nobody will answer
-            return
+        self._watch(peer, selectors.EVENT_READ)  # if that fails, it is dropped: told that nobody will answer
         if not wanted:
             peer.reply.answer(None)
 
@@ -813,8 +809,8 @@ class Host(_platform.ForkAware):
             self._selector.close()
         if self._wakened is not None:
             try:
-                self._wakened.shutdown(sockets.SHUT_RDWR)
-            except OSError:
+                self._wakened.shutdown(sockets.SHUT_RDWR)  # a forked child may have it open, too
+            except OSError:  # pragma: no cover (macOS, as it tells of a peer that has ended)
                 pass
             self._wakened.close()
         self.state = state

@@ -44,18 +44,15 @@ _DENIED_PAUSE = 0.005
 _REMEDY = "give a secret instead (secret=)"
 
 
-def check_name(name: object) -> str | None:
-    """Return ``name`` if it can be one.
+def check_name(name: object) -> None:
+    """Check that ``name`` can be one.
 
     Raises:
         TypeError: it is no ``str``.
         ValueError: it is empty, has a NUL, or cannot be encoded.
     """
-    if name is None:
-        return None
     if not encode_text("name", name):  # type: ignore[arg-type]
         raise ValueError("name must not be empty")
-    return name  # type: ignore[return-value]
 
 
 def place_of(name: str, user: str, whole_network: bool) -> tuple[str, int]:

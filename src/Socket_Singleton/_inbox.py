@@ -121,7 +121,7 @@ class Inbox:
         # then calls `on_room`. The I/O thread looks once more when it has set it, so that one of
         # the two sees the other. Were both too late, it looks again when the peer's time is over.
         self._room_is_wanted = False
-        self.on_room: Callable[[], object] = _nothing  # set by the host before its thread starts
+        self.on_room: Callable[[], object]  # set by the host before its thread starts
 
     @property
     def size(self) -> int:
@@ -144,7 +144,6 @@ class Inbox:
                 self._room_is_wanted = True
                 if self._is_too_much(launch):
                     return False
-                self._room_is_wanted = False
         self._number += 1
         launch.number = self._number
         self._came += launch.size
@@ -158,13 +157,9 @@ class Inbox:
 
     def withdraw(self, launch: Launch) -> None:
         """Undo `put` for the last one: its sender could not be told, and asks again."""
-        try:
-            if self._waiting[-1] is launch:
-                self._waiting.pop()
-                self._number -= 1  # else the next `tell` would tell of this one
-                self._came -= launch.size
-        except IndexError:
-            pass  # nobody wanted it, and it was dropped
+        self._waiting.pop()  # nobody else takes one that was not told, or drops it before the next `put`
+        self._number -= 1  # else the next `tell` would tell of this one
+        self._came -= launch.size
 
     def tell(self) -> bool:
         """Have all launches be taken, now that their senders are answered; return whether there are any.
@@ -319,11 +314,10 @@ class Inbox:
                 return
 
     def _drop_launch(self, launch: Launch) -> None:
-        if launch.state in (FRESH, IN_HAND, ABANDONED):
-            self._remove(launch, DROPPED)
-            launch.clear()
-            if launch.reply is not None:
-                launch.reply.close()
+        self._remove(launch, DROPPED)
+        launch.clear()
+        if launch.reply is not None:
+            launch.reply.close()
 
     def _remove(self, launch: Launch, state: str) -> None:
         if launch.state == FRESH:
@@ -367,7 +361,3 @@ def _size_of(arguments: object) -> int:
     """Return the bytes that a launch takes as a tuple of str, about. Runs no code of the application's."""
     words = arguments if type(arguments) is tuple else ()
     return _OVERHEAD + sum(_WORD_OVERHEAD + (len(word) if type(word) is str else 0) for word in words)
-
-
-def _nothing() -> None:
-    pass

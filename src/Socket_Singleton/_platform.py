@@ -529,7 +529,7 @@ def _start_elsewhere(thread: Any) -> None:
     begun = _thread.allocate_lock()
     begun.acquire()
 
-    def start() -> None:
+    def start() -> None:  # pragma: no cover (nothing traces a thread that `threading` has not started)
         try:
             thread.start()
         except BaseException as error:  # noqa: BLE001 (raised where it was asked for)

@@ -1,7 +1,8 @@
 """A host on the port of the command line, constructed with 0, 1, 2 ... free descriptors until it can be.
 
 Prints ``failed N`` for each number that did not do, checks after each that
-nothing is left open, and ``host N`` for the first that did.
+nothing is left open, and ``host N`` for the first that did. Then it releases, and
+does all of it again: what a host imports is there by then, and needs none.
 """
 
 from __future__ import annotations
@@ -46,18 +47,26 @@ def construct(free):
             os.close(number)
 
 
+def first_host():
+    for number in range(LIMIT):
+        result = construct(number)
+        if isinstance(result, Socket_Singleton):
+            say("host", number)
+            return result
+        assert isinstance(result, OSError), f"{number} free: {result!r}"
+        say("failed", number)
+        with socket.socket() as anyone:
+            anyone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            anyone.bind(("127.0.0.1", PORT))
+            anyone.listen(1)
+    raise AssertionError("never a host")
+
+
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, hard))
-for number in range(LIMIT):
-    result = construct(number)
-    if isinstance(result, Socket_Singleton):
-        break
-    assert isinstance(result, OSError), f"{number} free: {result!r}"
-    say("failed", number)
-    with socket.socket() as anyone:
-        anyone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        anyone.bind(("127.0.0.1", PORT))
-        anyone.listen(1)
-result.trace(lambda args: say("got", *args))
-say("host", number)
+first_host().release()
+for thread in set(threading.enumerate()) - {threading.current_thread()}:
+    thread.join()
+first_host().trace(lambda args: say("got", *args))
+say("ready")
 sys.stdin.readline()

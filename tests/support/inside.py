@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -45,6 +46,7 @@ _LIMITS = {
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
     "LAST_WORDS_TIME": (_host, "_LAST_WORDS_TIME"),
     "LOOK_TIME": (_platform, "LOOK_TIME"),
+    "LONGEST_WAIT": (_client, "_LONGEST_WAIT"),
     "MAX_ASKING": (_peers, "MAX_ASKING"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_wire, "MAX_PACKET"),
@@ -54,6 +56,7 @@ _LIMITS = {
     "PEER_TIME": (_peers, "PEER_TIME"),
     "READ_SIZE": (_host, "_READ_SIZE"),
     "SHORT": (_peers, "SHORT"),
+    "THREAD_BEGIN_TIME": (_platform, "_THREAD_BEGIN_TIME"),
     "WAIT_STEP": (_client, "_WAIT_STEP"),
 }
 
@@ -347,6 +350,28 @@ def no_memory_to_decode(times: int):
         yield
 
 
+def no_memory_to_keep(app) -> None:
+    """Have there be no memory to put the next launch where it waits."""
+    inbox, failed = app._delivery.inbox, []
+
+    class Row(collections.deque):
+        def append(self, launch):
+            if not failed:
+                failed.append(launch)
+                raise MemoryError("no memory for one more")
+            super().append(launch)
+
+    inbox._waiting = Row(inbox._waiting)
+
+
+@contextlib.contextmanager
+def no_memory_to_watch(app):
+    """Have the system fail, until then, to watch one more connection."""
+    error = OSError(errno.ENOSPC, "too many are watched")  # Linux: fs.epoll.max_user_watches
+    with mock.patch.object(app._host._selector, "register", side_effect=error) as register:
+        yield register
+
+
 def is_closing(app) -> bool:
     """Whether the I/O thread was told to end."""
     return app._host._closing
@@ -459,6 +484,11 @@ def release_that_just_saw_the_end(app, patience: float):
 
 
 # -- from the host to the observers --
+
+
+def starts_observer_thread_early():
+    """Have hosts start it with themselves, as they do on CPython 3.12."""
+    return mock.patch.object(_platform, "THREADS_START_LATE", False)
 
 
 def starts_observer_thread_late():
@@ -613,6 +643,23 @@ def at_each_look(inbox, call) -> None:
         row.happens = call_once
 
     row.happens = call_once
+
+
+def when_room_is_wanted(inbox, call) -> None:
+    """Have ``call()`` be what another thread does when a launch finds no room, just before that is noted."""
+
+    class Watched(_inbox.Inbox):
+        @property
+        def _room_is_wanted(self):
+            return vars(self)["_room_is_wanted"]
+
+        @_room_is_wanted.setter
+        def _room_is_wanted(self, wanted):
+            if wanted:
+                call()
+            vars(self)["_room_is_wanted"] = wanted
+
+    inbox.__class__ = Watched
 
 
 def drop_in_the_middle_of_abandon() -> int:
