@@ -95,8 +95,9 @@ class Browser:
         self.folder = tempfile.mkdtemp(prefix="chromium")
         page = f"http://127.0.0.1:{site.port}/?port={port}&only={only}"
         command = [CHROMIUM, *OPTIONS, f"--user-data-dir={self.folder}", page]
-        # What it keeps elsewhere (crash reports) goes with its folder.
-        self.program = Program(command, env={"HOME": self.folder}, start_new_session=True)
+        # What it keeps elsewhere (crash reports, a socket) goes with its folder.
+        env = {"HOME": self.folder, "TMPDIR": self.folder}
+        self.program = Program(command, env=env, start_new_session=True)
 
     def end(self) -> None:
         """End all of its processes; when this returns they are gone, and their connections with them."""
