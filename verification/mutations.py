@@ -82,8 +82,11 @@ MUTATIONS: dict[str, list[Change]] = {
         Change(
             "_client.py",
             """\
-        sock.settimeout(_left(deadline))
+        left = _left(deadline)
+        sock.settimeout(left)
         try:
+            if is_long:
+                _platform.wait_to_receive(sock, left)
             return sock.recv(_READ_SIZE)
         except sockets.timeout:
             if time.monotonic() >= deadline:
