@@ -25,6 +25,7 @@ from .support import (
     MAX_PACKET,
     PATIENCE,
     PROGRAMS,
+    WINE,
     Collector,
     Printed,
     SingletonTestCase,
@@ -1027,6 +1028,8 @@ class TestIsRunning(ClientTestCase):
         host = self.start_host()
         self.assertTrue(self.is_running())
         host.kill()
+        if WINE:  # where the end of a process is told before its sockets are closed
+            wait_until(lambda: not self.is_running(), "they are closed")
         self.assertFalse(self.is_running())
 
     def test_does_not_disturb_the_host(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import threading
+import time
 from unittest import mock
 
 from Socket_Singleton import Socket_Singleton
@@ -136,6 +137,7 @@ class TestObservers(SingletonTestCase):
             while not stop.is_set():
                 app.trace(print_nothing)
                 app.untrace(print_nothing)
+                time.sleep(0)  # else the others get the interpreter only once in a tick of the clock
 
         thread = threading.Thread(target=churn)
         thread.start()

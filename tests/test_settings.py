@@ -729,8 +729,12 @@ class TestLog(SingletonTestCase):
             "app = Socket_Singleton(port=sys.argv[1])\n"
             "app.trace(fail)\n"
             "Socket_Singleton.send(['word'], port=app.port)\n"
+            "sys.stdin.readline()\n"
         )
-        program = self.finish(self.start("-c", code, self.port))
+        program = self.start("-c", code, self.port)
+        wait_until(lambda: program.err.endswith("\nValueError: of an observer"), "it is printed")
+        program.write("\n")
+        self.finish(program)
         self.assertEqual(program.out, "")
         for part in ("Observer fail raised exception: ValueError: of an observer", "Traceback", "in fail"):
             self.assertIn(part, program.err)

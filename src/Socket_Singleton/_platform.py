@@ -180,8 +180,8 @@ def socket_pair() -> tuple[sockets.socket, sockets.socket]:
 def connected_pair() -> tuple[sockets.socket, sockets.socket]:
     """Return what ``socketpair`` does, where the system has none (Windows): a connection to a listener."""
     with_us = False
-    listener = new_socket(sockets.AF_INET)
-    one = new_socket(sockets.AF_INET)
+    listener = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM)
+    one = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM)
     try:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
