@@ -338,10 +338,10 @@ class TestBound(SingletonTestCase):
         shelf = Shelf()
         self.app, self.observer = self.observed(dispatch=shelf)
         self.assertEqual(self.exchange(b"a\0"), ACK)
-        shelf.wait_for(1)
-        shelf.throw_away()
         self.assertEqual(self.exchange(b"b" * 300 + b"\0"), ACK)
-        shelf.wait_for(1)
+        shelf.wait_for(2)
+        del shelf.calls[0]
+        gc.collect()  # PyPy needs it
         (peer,) = self.hold(b"c" * 300 + b"\0")
         self.assertEqual(self.app.arguments, (("b" * 300,),))
         shelf.run()

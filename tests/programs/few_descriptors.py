@@ -1,8 +1,9 @@
 """A host on the port of the command line, constructed with 0, 1, 2 ... free descriptors until it can be.
 
+few_descriptors.py PORT [imported]    with it, all that a host imports is there before
+
 Prints ``failed N`` for each number that did not do, checks after each that
-nothing is left open, and ``host N`` for the first that did. Then it releases, and
-does all of it again: what a host imports is there by then, and needs none.
+nothing is left open, and ``host N`` for the first that did.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from Socket_Singleton import Socket_Singleton
 
 LIMIT = 64
 PORT = int(sys.argv.pop(1))
+if sys.argv[1:] == ["imported"]:
+    import inside  # noqa: F401 (it imports each room)
 
 
 def construct(free):
@@ -47,26 +50,18 @@ def construct(free):
             os.close(number)
 
 
-def first_host():
-    for number in range(LIMIT):
-        result = construct(number)
-        if isinstance(result, Socket_Singleton):
-            say("host", number)
-            return result
-        assert isinstance(result, OSError), f"{number} free: {result!r}"
-        say("failed", number)
-        with socket.socket() as anyone:
-            anyone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            anyone.bind(("127.0.0.1", PORT))
-            anyone.listen(1)
-    raise AssertionError("never a host")
-
-
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, hard))
-first_host().release()
-for thread in set(threading.enumerate()) - {threading.current_thread()}:
-    thread.join()
-first_host().trace(lambda args: say("got", *args))
-say("ready")
+for number in range(LIMIT):
+    result = construct(number)
+    if isinstance(result, Socket_Singleton):
+        break
+    assert isinstance(result, OSError), f"{number} free: {result!r}"
+    say("failed", number)
+    with socket.socket() as anyone:
+        anyone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        anyone.bind(("127.0.0.1", PORT))
+        anyone.listen(1)
+result.trace(lambda args: say("got", *args))
+say("host", number)
 sys.stdin.readline()
