@@ -259,7 +259,8 @@ class Host(_platform.ForkAware):
             self.state = SHUT
             self.given_up.open()
             return
-        self._spared = spared or self._spared
+        if spared is not None:  # never unset, so that another call at the same time does not undo it
+            self._spared = spared
         self._told_to_close = not leave_askers
         self._closing = True
         if threading.current_thread() is self._thread:
@@ -277,14 +278,17 @@ class Host(_platform.ForkAware):
                 _platform.forget_forks(self)
                 self._free_port()
                 self.state = SHUT
-            for peer in self._peers.alone.copy():
-                is_over = self._told_to_close and peer.reply is not self._spared
-                if is_over and self._peers.take_alone(peer):
-                    peer.sock.close()
+            self._end_those_alone()
             if self._waker is not None:
                 self._waker.close()
             if self._thread is not None and self._thread.is_alive():
                 self._thread.join(_THREAD_END_TIME)
+
+    def _end_those_alone(self) -> None:
+        for peer in self._peers.alone.copy():
+            is_over = self._told_to_close and peer.reply is not self._spared
+            if is_over and self._peers.take_alone(peer):
+                peer.sock.close()
 
     def wake(self) -> None:
         """Have the I/O thread look for what is new: an answer, or room in the inbox."""

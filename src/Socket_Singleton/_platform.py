@@ -594,7 +594,7 @@ def _before_fork() -> None:
     global _worker_hooked
     util = sys.modules.get("multiprocessing.util")
     if util is not None and not _worker_hooked:
-        _worker_hooked = True
+        _worker_hooked = True  # two forks at once may both come here; that does no harm either
         util.register_after_fork(ForkAware, _in_worker)
 
 
