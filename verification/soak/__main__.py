@@ -15,13 +15,14 @@ import time
 from typing import Iterator
 
 from .actors import ROOT, Socket_Singleton
-from .judge import Judge
 from .rounds import Round, try_port
 from .schedule import NAME, SECRET, Setting
+from .series import LONGEST_ROUND, SeriesRound
 
 ADDRESS = "127.0.0.1"
 SHOWN = 20  # violations, in words
 PROGRESS = 10.0  # seconds
+KINDS_OF_ROUNDS = 8
 START_TIME = 30.0  # for an interpreter to start, and end
 
 
@@ -37,27 +38,39 @@ class Soak:
         self._only_one = options.until_violation
         self._named = takes_name()
         self._start = time.monotonic()
-        self._end = self._start + options.seconds
+        self._launches: int = options.launches  # in series; 0: as many as come, each a process
+        self._end = float("inf") if self._launches else self._start + options.seconds
         self._next_report = self._start + PROGRESS
 
     def run(self) -> None:
         number = 0
-        while time.monotonic() < self._end and not (self._only_one and self.violations):
-            this = Round(self._setting(number), self._report)
+        while self._goes_on() and not (self._only_one and self.violations):
+            setting = self._setting(number)
+            this = self._new_round(setting, number)
             try:
-                record = this.run(self._end)
+                this.run(self._end)
             finally:
                 this.end()
-            judge = Judge(record, self.counts)
-            judge.judge()
-            for violation in judge.violations:
+            for violation in this.judge(self.counts):
                 if len(self.violations) < SHOWN:
                     print(f"VIOLATION {violation}", flush=True)
                 self.violations.append(violation)
-            if os.path.exists(record.setting.log):
-                os.unlink(record.setting.log)
+            if os.path.exists(setting.log):
+                os.unlink(setting.log)
             number += 1
             self.counts["rounds"] = number
+
+    def _goes_on(self) -> bool:
+        if self._launches:
+            return self.counts["launch"] < self._launches and len(self.violations) < SHOWN
+        return time.monotonic() < self._end
+
+    def _new_round(self, setting: Setting, number: int) -> Round:
+        if not self._launches:
+            return Round(setting, self._report)
+        left = self._launches - self.counts["launch"]
+        most = min(LONGEST_ROUND, self._launches // KINDS_OF_ROUNDS + 1)
+        return SeriesRound(setting, self._report, min(left, most), long=bool(number & 1))
 
     def _setting(self, number: int) -> Setting:
         """Return the setting of a round; of 8 that follow each other, each has another one."""
@@ -72,7 +85,8 @@ class Soak:
     def _report(self) -> None:
         if time.monotonic() >= self._next_report:
             self._next_report += PROGRESS
-            counts = ", ".join(f"{self.counts[name]} {name}" for name in ("rounds", "hosts", "delivered"))
+            names = ("rounds", "launch", "hosts", "delivered") if self._launches else ("rounds", "hosts", "delivered")
+            counts = ", ".join(f"{self.counts[name]} {name}" for name in names)
             print(
                 f"{time.monotonic() - self._start:5.0f} s: {counts}, {len(self.violations)} violations",
                 flush=True,
@@ -122,6 +136,9 @@ def main() -> int:
         " of them, differs from run to run. Exit status: 0, 1 after a violation, 2 if it cannot run.",
     )
     parser.add_argument("--seconds", type=float, default=60, help="how long to start new processes (60)")
+    parser.add_argument(
+        "--launches", type=int, default=0, help="until there were so many, in series, and not for a time"
+    )
     parser.add_argument("--seed", type=int, help="any whole number; drawn and printed if not given")
     parser.add_argument("--port", type=int, help="a free one below 32768 is taken if not given")
     parser.add_argument("--until-violation", action="store_true", help="end with the round of the first one")

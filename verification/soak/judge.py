@@ -151,6 +151,8 @@ class Judge:
     # -- the log --
 
     def _read(self, what: str, child: Child, when: float, more: list[str]) -> None:
+        if what in ("host", "second") and (child.number in self._tenures or child.number in self._answers):
+            self._violation("ends in two ways", child)
         if what == "begins":
             self._begins[child.number] = when
         elif what == "host":
