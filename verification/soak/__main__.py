@@ -22,7 +22,7 @@ from .series import LONGEST_ROUND, SeriesRound
 ADDRESS = "127.0.0.1"
 SHOWN = 20  # violations, in words
 PROGRESS = 10.0  # seconds
-KINDS_OF_ROUNDS = 8
+KINDS_OF_ROUNDS = 8  # with a name, with a secret, rough or long
 START_TIME = 30.0  # for an interpreter to start, and end
 
 
@@ -85,7 +85,7 @@ class Soak:
     def _report(self) -> None:
         if time.monotonic() >= self._next_report:
             self._next_report += PROGRESS
-            names = ("rounds", "launch", "hosts", "delivered") if self._launches else ("rounds", "hosts", "delivered")
+            names = ["rounds", *(["launch"] if self._launches else []), "hosts", "delivered"]
             counts = ", ".join(f"{self.counts[name]} {name}" for name in names)
             print(
                 f"{time.monotonic() - self._start:5.0f} s: {counts}, {len(self.violations)} violations",
@@ -96,6 +96,9 @@ class Soak:
         """Yield what no single launch can show."""
         if self.counts["rounds"] and not (self.counts["hosts"] and self.counts["delivered"]):
             yield "nothing happened: without hosts and deliveries nothing was checked"
+        long = self._launches // KINDS_OF_ROUNDS >= LONGEST_ROUND and len(self.violations) < SHOWN
+        if long and not self.counts["memory: hosts measured"]:
+            yield "memory was not measured: no host took enough launches"
 
     def verdict(self) -> int:
         """Print the sums and what they mean; return the exit status."""
@@ -137,12 +140,14 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=60, help="how long to start new processes (60)")
     parser.add_argument(
-        "--launches", type=int, default=0, help="until there were so many, in series, and not for a time"
+        "--launches", type=int, default=0, help="so many, in series; --seconds then says nothing"
     )
     parser.add_argument("--seed", type=int, help="any whole number; drawn and printed if not given")
     parser.add_argument("--port", type=int, help="a free one below 32768 is taken if not given")
     parser.add_argument("--until-violation", action="store_true", help="end with the round of the first one")
     options = parser.parse_args()
+    if options.launches < 0:
+        parser.error("--launches is a number of them")
     if options.port is not None and not 0 < options.port < 65536:
         parser.error("--port is from 1 to 65535, and best below 32768")
     if sys.platform != "linux":
@@ -154,9 +159,8 @@ def main() -> int:
     if port is None:
         print(f"port {ports[0]} is not free", file=sys.stderr)
         return 2
-    print(
-        f"soak: seed {seed}, port {port}, {options.seconds:g} s, Python {sys.version.split()[0]}", flush=True
-    )
+    how_long = f"{options.launches} launches" if options.launches else f"{options.seconds:g} s"
+    print(f"soak: seed {seed}, port {port}, {how_long}, Python {sys.version.split()[0]}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # for sigtimedwait
     with tempfile.TemporaryDirectory(prefix="soak") as folder:

@@ -101,9 +101,8 @@ class Round:
         for pid, (since, event) in list(self._stopped.items()):
             if now >= since + event.stop:
                 self._end_stop(pid, since, event)
-        for pid, child in list(self.running.items()):
-            if self._is_due(child, self._kills.get(pid, child.began + CHILD_TIME), now):
-                self.kill(pid)
+        for pid in self._due(now):
+            self.kill(pid)
         while self.running:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
@@ -111,9 +110,10 @@ class Round:
             self._ended(pid, status)
         self._report()
 
-    def _is_due(self, child: Child, kill: float, now: float) -> bool:
-        """Whether ``child`` is to be killed now."""
-        return now >= kill
+    def _due(self, now: float) -> list[int]:
+        """Return who is to be killed."""
+        running = self.running.items()
+        return [pid for pid, child in running if now >= self._kills.get(pid, child.began + CHILD_TIME)]
 
     def _act(self, event: Event) -> int:
         """Be the child of ``event``."""
