@@ -15,14 +15,14 @@ import time
 from typing import Iterator
 
 from .actors import ROOT, Socket_Singleton
-from .judge import Judge
 from .rounds import Round, try_port
 from .schedule import NAME, SECRET, Setting
-from .series import ENOUGH_LAUNCHES, GROWTH, Memory, Series, SeriesJudge
+from .series import LONGEST_ROUND, SeriesRound
 
 ADDRESS = "127.0.0.1"
 SHOWN = 20  # violations, in words
 PROGRESS = 10.0  # seconds
+KINDS_OF_ROUNDS = 8  # with a name, with a secret, rough or long
 START_TIME = 30.0  # for an interpreter to start, and end
 
 
@@ -40,48 +40,39 @@ class Soak:
         self._memory = Memory()
         self._named = takes_name()
         self._start = time.monotonic()
-        self._end = self._start + options.seconds
+        self._launches: int = options.launches  # in series; 0: as many as come, each a process
+        self._end = float("inf") if self._launches else self._start + options.seconds
         self._next_report = self._start + PROGRESS
 
     def run(self) -> None:
         number = 0
-        judged = self._series if self._launches else self._round
         while self._goes_on() and not (self._only_one and self.violations):
-            for violation in judged(self._setting(number)):
+            setting = self._setting(number)
+            this = self._new_round(setting, number)
+            try:
+                this.run(self._end)
+            finally:
+                this.end()
+            for violation in this.judge(self.counts):
                 if len(self.violations) < SHOWN:
                     print(f"VIOLATION {violation}", flush=True)
                 self.violations.append(violation)
+            if os.path.exists(setting.log):
+                os.unlink(setting.log)
             number += 1
             self.counts["rounds"] = number
 
     def _goes_on(self) -> bool:
         if self._launches:
-            return self.counts["launches"] < self._launches
+            return self.counts["launch"] < self._launches and len(self.violations) < SHOWN
         return time.monotonic() < self._end
 
-    def _round(self, setting: Setting) -> list[str]:
-        """Run a round in which each launch is a process; return its violations."""
-        this = Round(setting, self._report)
-        try:
-            record = this.run(self._end)
-        finally:
-            this.end()
-        judge = Judge(record, self.counts)
-        judge.judge()
-        if os.path.exists(setting.log):
-            os.unlink(setting.log)
-        return judge.violations
-
-    def _series(self, setting: Setting) -> list[str]:
-        """Run a round in which processes make many launches each; return its violations."""
-        this = Series(setting, -(-self._launches // 4), self._report)  # so that all settings have their turn
-        try:
-            this.run()
-        finally:
-            this.end()
-        judge = SeriesJudge(this, self.counts, self._memory)
-        judge.judge()
-        return judge.violations
+    def _new_round(self, setting: Setting, number: int) -> Round:
+        if not self._launches:
+            return Round(setting, self._report)
+        left = self._launches - self.counts["launch"]
+        most = min(LONGEST_ROUND, self._launches // KINDS_OF_ROUNDS + 1)
+        return SeriesRound(setting, self._report, min(left, most), long=bool(number & 1))
 
     def _setting(self, number: int) -> Setting:
         """Return the setting of a round; of 8 that follow each other, each has another one."""
@@ -96,7 +87,8 @@ class Soak:
     def _report(self) -> None:
         if time.monotonic() >= self._next_report:
             self._next_report += PROGRESS
-            counts = ", ".join(f"{self.counts[name]} {name}" for name in ("rounds", "hosts", "delivered"))
+            names = ["rounds", *(["launch"] if self._launches else []), "hosts", "delivered"]
+            counts = ", ".join(f"{self.counts[name]} {name}" for name in names)
             print(
                 f"{time.monotonic() - self._start:5.0f} s: {counts}, {len(self.violations)} violations",
                 flush=True,
@@ -106,8 +98,9 @@ class Soak:
         """Yield what no single launch can show."""
         if self.counts["rounds"] and not (self.counts["hosts"] and self.counts["delivered"]):
             yield "nothing happened: without hosts and deliveries nothing was checked"
-        if self._memory.launches >= ENOUGH_LAUNCHES and self._memory.growth > GROWTH:
-            yield f"hosts grow by {self._memory.growth:.1f} bytes with each launch"
+        long = self._launches // KINDS_OF_ROUNDS >= LONGEST_ROUND and len(self.violations) < SHOWN
+        if long and not self.counts["memory: hosts measured"]:
+            yield "memory was not measured: no host took enough launches"
 
     def verdict(self) -> int:
         """Print the sums and what they mean; return the exit status."""
@@ -154,12 +147,14 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=60, help="how long to start new processes (60)")
     parser.add_argument(
-        "--launches", type=int, default=0, help="so many in series instead, thousands from one process"
+        "--launches", type=int, default=0, help="so many, in series; --seconds then says nothing"
     )
     parser.add_argument("--seed", type=int, help="any whole number; drawn and printed if not given")
     parser.add_argument("--port", type=int, help="a free one below 32768 is taken if not given")
     parser.add_argument("--until-violation", action="store_true", help="end with the round of the first one")
     options = parser.parse_args()
+    if options.launches < 0:
+        parser.error("--launches is a number of them")
     if options.port is not None and not 0 < options.port < 65536:
         parser.error("--port is from 1 to 65535, and best below 32768")
     if sys.platform != "linux":
@@ -171,8 +166,8 @@ def main() -> int:
     if port is None:
         print(f"port {ports[0]} is not free", file=sys.stderr)
         return 2
-    length = f"{options.launches} launches" if options.launches else f"{options.seconds:g} s"
-    print(f"soak: seed {seed}, port {port}, {length}, Python {sys.version.split()[0]}", flush=True)
+    how_long = f"{options.launches} launches" if options.launches else f"{options.seconds:g} s"
+    print(f"soak: seed {seed}, port {port}, {how_long}, Python {sys.version.split()[0]}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # for sigtimedwait
     with tempfile.TemporaryDirectory(prefix="soak") as folder:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, NoReturn
 
 from .schedule import EXIT_STATUS, LONGEST_HOST, Event, Role, digest, to_bytes
 
@@ -48,11 +48,11 @@ class Log:
     """Lines ``WHAT NUMBER TIME MORE``, each written in one step before it is done: so it survives SIGKILL."""
 
     def __init__(self, role: Role) -> None:
-        self._number = role.number
+        self.number = role.number
         self._file = os.open(role.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def __call__(self, what: str, *more: object) -> None:
-        words = [what, self._number, f"{time.monotonic():.9f}", *more]
+        words = [what, self.number, f"{time.monotonic():.9f}", *more]
         os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
 
     def launch(self, what: str, args: tuple[str, ...]) -> None:
@@ -79,17 +79,10 @@ def launch(role: Role, strict: bool) -> int:
     log("begins")
     before = time.monotonic()
     try:
-        app = witnessed(log)(
-            **identity(role),
-            timeout=role.life if role.ending == "timeout" else 0,
-            strict=strict,
-            release_threshold=role.threshold if role.ending == "threshold" else 0,
-            secret=role.secret,
-            **({"answer": True} if role.asks else {}),
-        )
+        app = witnessed(log)(**parameters(role), strict=strict)
     except MultipleSingletonsError as error:
         log("second", error.delivered)
-        if error.delivered is False or str(error).startswith("Socket_Singleton: "):
+        if is_told(error):
             print(error, file=sys.stderr)
             return 1
         return error.answer or 0
@@ -98,14 +91,27 @@ def launch(role: Role, strict: bool) -> int:
     if role.ending == "exit":
         ended_by_exit.append(app)
     else:
-        accounted = account(app, log)
-        time.sleep(role.linger)
-        for args in app.arguments[accounted:]:
-            log.launch("late", args)
+        account_and_linger(app, role, log)
     return 0
 
 
-def witnessed(log: Any) -> type[Socket_Singleton]:
+def parameters(role: Role) -> dict[str, Any]:
+    """Return what a launch of this role is constructed with."""
+    return {
+        **identity(role),
+        "timeout": role.life if role.ending == "timeout" else 0,
+        "release_threshold": role.threshold if role.ending == "threshold" else 0,
+        "secret": role.secret,
+        **({"answer": True} if role.asks else {}),
+    }
+
+
+def is_told(error: MultipleSingletonsError) -> bool:
+    """Whether such a launch ends with status 1, and says why."""
+    return error.delivered is False or str(error).startswith("Socket_Singleton: ")
+
+
+def witnessed(log: Log) -> type[Socket_Singleton]:
     """Return the class, as a host logs what it owns before it tells so: what a kill takes along is known.
 
     This is the one place that reaches for private names of the package.
@@ -218,6 +224,14 @@ def account(app: Socket_Singleton, log: Log) -> int:
     return len(left)
 
 
+def account_and_linger(app: Socket_Singleton, role: Role, log: Log) -> None:
+    """Do as `account`; and log what still comes, which nothing must."""
+    accounted = account(app, log)
+    time.sleep(role.linger)
+    for args in app.arguments[accounted:]:
+        log.launch("late", args)
+
+
 # -- the peers --
 
 
@@ -326,7 +340,18 @@ def garbage(event: Event) -> None:
 # -- from the fork on --
 
 
-def run_child(event: Event, err: str, seconds: int) -> None:
+def act(event: Event) -> int:
+    """Be what ``event`` says; return the exit status."""
+    if event.kind == "interpreter":
+        execute(event)
+    if event.kind == "forked":
+        sys.argv[1:] = event.args
+        return launch(event.role, strict=False)
+    be_peer(event)
+    return 0
+
+
+def run_child(work: Callable[[], int], err: str, seconds: int) -> None:
     """Be the child of a fork, for ``seconds`` at most; does not return."""
     status = 70
     try:
@@ -336,14 +361,7 @@ def run_child(event: Event, err: str, seconds: int) -> None:
         signal.alarm(seconds)  # whatever becomes of the supervisor
         os.dup2(os.open(err, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)
-        if event.kind == "interpreter":
-            execute(event)
-        elif event.kind == "forked":
-            sys.argv[1:] = event.args
-            status = launch(event.role, strict=False)
-        else:
-            be_peer(event)
-            status = 0
+        status = work()
     except BaseException:  # noqa: BLE001 - shown, and a violation
         import traceback
 
@@ -352,7 +370,7 @@ def run_child(event: Event, err: str, seconds: int) -> None:
         os._exit(status)
 
 
-def execute(event: Event) -> None:
+def execute(event: Event) -> NoReturn:
     """Become an interpreter that runs `interpreter_main` with ``event.args`` on its command line."""
     folder = os.path.dirname(event.role.log)
     program = (

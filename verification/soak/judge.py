@@ -189,6 +189,7 @@ class Judge:
         for tenure in sorted(self._tenures.values(), key=lambda tenure: tenure.since):
             self.counts["hosts"] += 1
             self.counts["hosts that " + HOW_HOSTS_END[tenure.child.role.ending]] += 1
+            self.counts["killed hosts"] += tenure.child.killed is not None
             if tenure.until <= tenure.since:
                 continue  # it may have given up the port before it could say that it had it
             self.counts["hosts whose time was checked"] += 1
@@ -202,7 +203,7 @@ class Judge:
         for child in self._launches:
             answer = self._answers.get(child.number)
             if child.number in self._tenures:
-                if self._arrivals[child.number]:
+                if self._arrivals[child.number] or answer is not None:
                     self._violation("host, and delivered", child)
             elif child.killed is not None:
                 self.counts["killed launches"] += 1

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from .actors import run_child
+from .actors import act, run_child
+from .judge import Judge
 from .record import STALL, Child, Record, Span
 from .schedule import Event, Setting, schedule
 
@@ -34,8 +35,8 @@ class Round:
         self._stalls: list[Span] = []
         self._stops: list[Span] = []
 
-    def run(self, end: float) -> Record:
-        """Start what is scheduled, until ``end`` at the latest; wait for all of it, and say how it was."""
+    def run(self, end: float) -> None:
+        """Start what is scheduled, until ``end`` at the latest; wait for all of it."""
         for event in schedule(self._setting):
             while len(self.running) >= AT_ONCE:
                 self._tick(STEP)
@@ -50,6 +51,15 @@ class Round:
             self._tick(STEP)
             if all(child.kind == "stall" for child in self.running.values()):
                 self.end()  # nobody is left whom they could hold up
+
+    def judge(self, counts: dict[str, int]) -> list[str]:
+        """Return what broke a promise; have ``counts`` count what there was."""
+        judge = Judge(self.record(), counts)
+        judge.judge()
+        return judge.violations
+
+    def record(self) -> Record:
+        """Return how it was."""
         error = try_port(self._setting.address, self._setting.port)
         return Record(
             self._setting,
@@ -91,9 +101,8 @@ class Round:
         for pid, (since, event) in list(self._stopped.items()):
             if now >= since + event.stop:
                 self._end_stop(pid, since, event)
-        for pid, child in list(self.running.items()):
-            if now >= self._kills.get(pid, child.began + CHILD_TIME):
-                self.kill(pid)
+        for pid in self._due(now):
+            self.kill(pid)
         while self.running:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
@@ -101,13 +110,22 @@ class Round:
             self._ended(pid, status)
         self._report()
 
+    def _due(self, now: float) -> list[int]:
+        """Return who is to be killed."""
+        running = self.running.items()
+        return [pid for pid, child in running if now >= self._kills.get(pid, child.began + CHILD_TIME)]
+
+    def _act(self, event: Event) -> int:
+        """Be the child of ``event``."""
+        return act(event)
+
     def _start(self, event: Event) -> None:
         child = Child(event, time.monotonic())
         # Between the fork and the note of its pid nothing must take us away.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         child.pid = os.fork()
         if not child.pid:
-            run_child(event, str(self._err(child)), int(2 * CHILD_TIME))
+            run_child(lambda: self._act(event), str(self._err(child)), int(2 * CHILD_TIME))
         self.running[child.pid] = self._children[child.number] = child
         if event.kill_after:
             self._kills[child.pid] = child.began + event.kill_after

@@ -15,7 +15,7 @@ NAME = "org.example.soak"
 EVENTS = 500  # in a round
 LONGEST_HOST = 3.0  # seconds
 
-LAUNCHES = ("forked", "interpreter")
+LAUNCHES = ("forked", "interpreter", "launch")  # the last one in a series
 # Of a launch that becomes the host. "dies": its observer kills it, with a launch in its hands.
 ENDINGS = ("release", "release", "threads", "observer", "timeout", "threshold", "exit")
 KILLED = ("killed", "dies")

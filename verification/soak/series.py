@@ -1,441 +1,344 @@
-"""Launches in series: processes that each make one launch after the other, and are killed at random.
+"""Launches in series, for a great many of them: each process makes one after the other, until it is killed.
 
-In the other rounds each launch is a process. That is what users do, and 50 a second is all
-that two cores take of it. Here a process makes thousands, so a million of them take minutes,
-and a host has enough of them to show whether its memory grows.
+    python -m verification.soak --launches 1000000
 
-Each process writes a journal, of 17 bytes for each step and before it takes that step; so what
-a kill takes along is known.
+A launch is what it always is, the public class constructed; but the next one begins in the
+same process, and not in an interpreter of its own. Whoever becomes the host lives as a role
+of `schedule` says, releases, and goes on with its series. Half of the processes are killed
+after some hundred launches or less, wherever they are then, and others take their place. Every
+other round is a long one: its first host serves most of the round before it ends, is not killed
+meanwhile, and logs how much memory it has.
+
+Launches log what the judge of the soak reads, and four things more: "ends", when a host has
+accounted for what it owned; the exit status that a second launch would have had, and the words
+for it; and "memory".
 """
 
 from __future__ import annotations
 
-import collections
+import mmap
 import os
-import re
+import pickle
 import signal
-import struct
 import sys
-import threading
+import tempfile
 import time
-from pathlib import Path
+import traceback
 from random import Random
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterable, NamedTuple, TypeVar
 
-from .actors import THREADS_TIME, MultipleSingletonsError, witnessed
-from .judge import STALLS_EXCUSE
-from .record import STALL, Span
-from .rounds import CHILD_TIME, STEP, try_port
-from .schedule import Setting
+from .actors import (
+    Log,
+    MultipleSingletonsError,
+    account_and_linger,
+    be_host,
+    is_told,
+    parameters,
+    witnessed,
+)
+from .judge import CHILD_TIME, Judge
+from .record import Child, Record
+from .rounds import STEP, Round
+from .schedule import Event, Role, draw_args, draw_role, to_bytes
 
-AT_ONCE = 6  # processes
-LAUNCHES = 100_000  # planned for a round, at most
-OF_PROCESS = 1 << 32  # a launch has the number of its process times this, and that of its own
+if TYPE_CHECKING:
+    from .schedule import Setting
 
-# Launches that a host takes: one that lives long is there to show its memory.
-SHORT_LIFE, LONG_LIFE = (1, 3000), (30_000, 40_000)
-QUIET = 0.25  # seconds without a launch after which a host ends: nobody may be left
-# Of how a host ends. "dies": it kills itself in its observer.
-ENDINGS = ("release", "release", "release", "long", "dies")
+T = TypeVar("T")
 
-# Memory is looked at each so many launches, and counts from the second look on: until then what
-# waits at busy moments has taken what it takes.
-LOOK = 5000
-# Bytes of a host's memory, for each launch it has had, that it may grow by. The least that a launch could
-# leave behind, an entry of a list with an int, is 40.
-GROWTH = 32
-ENOUGH_LAUNCHES = 50_000  # with fewer, in all rounds together, memory is not judged
+AT_ONCE = 8  # processes
+# The numbers of a process: its own is the first, and its launches have those that follow.
+SPAN = 1_000_000
+# Roles and arguments that are drawn for a round. The launches take turns with them.
+DRAWN = 499
+LONGEST_ARGS = 1000  # bytes; the long ones are for the soak
+# Launches: enough to measure the memory of a host, few enough to be judged at once.
+LONGEST_ROUND = 40_000
 
-# Steps. Each has a number: that of the launch, but for the last four.
-BEGINS, IS_HOST, WAS_TOLD, UNCONFIRMED, DELIVERED = b"b", b"h", b"t", b"n", b"d"
-OWNED, GOT, LEFT = b"o", b"g", b"l"
-RELEASES, DIES, STUCK, MEMORY = b"r", b"x", b"s", b"m"
-ENTRY = struct.Struct("<cQd")  # step, number, when; for MEMORY launches so far, bytes
+# Seconds since a process began, after which it makes no more launches, and a long host ends: the
+# judge allows a child 20. And what a round may take.
+SERIES_TIME = 8.0
+LONG_TIME = 14.0
+ROUND_TIME = 60.0
+
+# Launches between two looks at the memory of a long host, and before the first.
+MEMORY_STEP = 1000
+# So many launches after the first look are enough to say how it grew; so many bytes a launch it may
+# grow by. Some 30 pages more are in use after them, and after ten times as many.
+MEASURED = 20_000
+GROWTH = 16
+MOST = "memory: bytes a launch, the host that grew most"
 
 
-class Plan(NamedTuple):
-    """What one process is to do."""
+class Growth(NamedTuple):
+    """By how much the memory of a host grew."""
 
-    number: int
-    setting: Setting
+    host: int
     launches: int
-    kill_after: float  # seconds; 0: not at all
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"that of host {self.host} by {self.bytes} bytes in {self.launches} launches"
 
 
-class Journal:
-    """What one process writes, in the place of `actors.Log`."""
+class Plan:
+    """What launches and hosts of a round are: the same for the same setting and number."""
 
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    def __init__(self, setting: Setting, long: bool) -> None:
+        draw = Random(setting.seed)
+        self.long = long
+        self._events = [self._draw_event(draw, setting) for _ in range(DRAWN)]
 
-    def write(self, step: bytes, number: int, value: float | None = None) -> None:
-        os.write(self._file, ENTRY.pack(step, number, time.monotonic() if value is None else value))
+    def _draw_event(self, draw: Random, setting: Setting) -> Event:
+        role = draw_role(draw, setting, 0, "launch", killed=draw.random() < 0.3)
+        if self.long and role.ending in ("timeout", "threshold"):
+            role = role._replace(ending="release")
+        # One that asks waits for a slow observer; all would, soon.
+        role = role._replace(asks=role.asks and draw.random() < 0.1, life=role.life / 3)
+        args = draw_args(draw, 0, huge=False)
+        while len(to_bytes(args)) > LONGEST_ARGS:
+            args = draw_args(draw, 0, huge=False)
+        return Event(role, "launch", args, b"", 0, 0.0, 0.0, 0.0, 0.0, False, 0.0)
 
-    def launch(self, what: str, args: tuple[str, ...]) -> None:
-        """Write that a host is about to own the launch with ``args``; see `witnessed`."""
-        assert what == "owned"
-        self.write(OWNED, number_of(args))
+    def event(self, number: int) -> Event:
+        event = self._events[number % DRAWN]
+        name, args = f"launch {number};", event.args
+        args = (name, *args[1:]) if args[0] == "launch 0;" else (*args[:-1], name)
+        return event._replace(role=event.role._replace(number=number), args=args)
 
 
-def number_of(args: tuple[str, ...]) -> int:
-    """Return the number of the launch that brought ``args``; 0, which none has, for anything else."""
-    return int(args[0]) if len(args) == 1 and re.fullmatch("[0-9]{1,19}", args[0]) else 0
+class Board:
+    """Numbers that all processes of a round see. A process writes those of its place alone."""
+
+    def __init__(self) -> None:
+        self._numbers = memoryview(mmap.mmap(-1, 8 * (2 * AT_ONCE + 1))).cast("Q")
+
+    @property
+    def launches(self) -> int:
+        return sum(self._numbers[:AT_ONCE])
+
+    def count(self, place: int) -> None:
+        self._numbers[place] += 1
+
+    def is_spared(self, place: int) -> bool:
+        return bool(self._numbers[AT_ONCE + place])
+
+    def spare(self, place: int, spared: bool) -> None:
+        self._numbers[AT_ONCE + place] = spared
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._numbers[2 * AT_ONCE])
+
+    def end(self) -> None:
+        self._numbers[2 * AT_ONCE] = 1
 
 
-# -- a process --
+# -- in a child --
 
 
-def run(plan: Plan) -> None:
-    """Make the launches of ``plan``."""
-    draw = Random(f"{plan.setting.seed}/{plan.number}")
-    journal = Journal(journal_of(plan.setting, plan.number))
-    kind = witnessed(journal)
-    whose: dict[str, Any] = {"address": plan.setting.address, "port": plan.setting.port}
-    if plan.setting.name:
-        whose = {"name": plan.setting.name}
-    for number in range(plan.number * OF_PROCESS + 1, plan.number * OF_PROCESS + 1 + plan.launches):
-        journal.write(BEGINS, number)
+class Series:
+    """The launches of one process."""
+
+    def __init__(self, plan: Plan, board: Board, place: int, role: Role, long: int) -> None:
+        self._plan = plan
+        self._board = board
+        self._place = place
+        self._number = role.number
+        self._long = long  # launches that a long host serves
+        self._began = time.monotonic()
+        self._log = Log(role)
+        self._application: Any = witnessed(self._log)
+
+    def run(self) -> int:
+        while not self._board.is_over and time.monotonic() < self._began + SERIES_TIME:
+            self._number += 1
+            self._board.count(self._place)
+            self._launch(self._plan.event(self._number))
+        return 0
+
+    def _launch(self, event: Event) -> None:
+        role, log = event.role, self._log
+        log.number = role.number
+        sys.argv[1:] = event.args
+        sys.setswitchinterval(role.switch)
+        log("begins")
+        before = time.monotonic()
         try:
-            app = kind(**whose, secret=plan.setting.secret, strict=False, argv=[str(number)])
+            app = self._application(**parameters(role), strict=False)
         except MultipleSingletonsError as error:
-            step = {True: DELIVERED, False: WAS_TOLD, None: UNCONFIRMED}[error.delivered]
-            journal.write(step, number)
-        else:
-            journal.write(IS_HOST, number)
-            ending = draw.choice(ENDINGS if plan.setting.rough else ENDINGS[:-1])
-            life = draw.randint(*(LONG_LIFE if ending == "long" else SHORT_LIFE))
-            if not be_host(app, journal, ending, life):
-                return  # nobody else is left
+            words, status = (str(error), 1) if is_told(error) else ("", error.answer or 0)
+            log("second", error.delivered, status, words)
+            return
+        log("host", f"{before:.9f}")
+        if self._plan.long:
+            self._serve_long(app)
+        be_host(app, role, log)
+        account_and_linger(app, role, log)
+        log("ends")
 
+    def _serve_long(self, app: Any) -> None:
+        """Serve most of a round, before the host ends as its role says."""
+        seen = 0
+        end = self._began + LONG_TIME
 
-def be_host(app: Any, journal: Journal, ending: str, life: int) -> bool:
-    """Have ``life`` launches observed, unless it gets quiet; release, and account for the rest.
+        def observe(args: tuple[str, ...]) -> None:
+            nonlocal seen
+            self._log.launch("got", args)
+            seen += 1
+            if seen % MEMORY_STEP == 0:
+                self._log("memory", seen, memory())
 
-    Returns:
-        Whether a launch has come.
-    """
-    seen = 0
-    over = threading.Event()
-
-    def observe(args: tuple[str, ...]) -> None:
-        nonlocal seen
-        journal.write(GOT, number_of(args))
-        seen += 1
-        if seen % LOOK == 0:
-            journal.write(MEMORY, seen, memory())
-        if seen == life:
-            if ending == "dies":
-                journal.write(DIES, 0)
-                os.kill(os.getpid(), signal.SIGKILL)
-            over.set()
-
-    app.trace(observe)
-    before = -1
-    while not over.wait(QUIET) and seen != before:
-        before = seen
-    journal.write(RELEASES, 0)
-    app.release()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread():
-            thread.join(THREADS_TIME)
-            if thread.is_alive():
-                journal.write(STUCK, 0)
-    for args in app.arguments:
-        journal.write(LEFT, number_of(args))
-    return seen > 0
+        self._board.spare(self._place, True)
+        app.trace(observe)
+        while seen < self._long and time.monotonic() < end and not self._board.is_over:
+            time.sleep(STEP)
+        app.untrace(observe)
+        self._board.spare(self._place, False)
 
 
 def memory() -> int:
-    """Return the bytes of memory that this process has."""
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def journal_of(setting: Setting, number: int) -> str:
-    return os.path.join(setting.folder, f"journal{number}")
+    """Return how many bytes of this process are in memory and are no file's."""
+    with open("/proc/self/smaps_rollup", "rb") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Anonymous:"))
 
 
 # -- the supervisor --
 
 
-class Process:
-    """What the supervisor knows of one process; times are of the monotonic clock."""
-
-    def __init__(self, plan: Plan, began: float) -> None:
-        self.plan = plan
-        self.began = began
-        self.ended = 0.0
-        self.killed: float | None = None  # when SIGKILL was about to be sent, if that is what ended it
-        self.status = 0
-        self.err = ""
-        self.journal = b""
-
-
-class Series:
-    """The processes of one round."""
-
-    def __init__(self, setting: Setting, launches: int, report: Callable[[], None]) -> None:
-        self.setting = setting
-        self._plans = plans(setting, min(launches, LAUNCHES))
-        self._report = report
-        self.processes: list[Process] = []
-        self.stalls: list[Span] = []
-        self.port_error = ""
-        self._running: dict[int, Process] = {}  # by pid
-
-    def run(self) -> None:
-        """Have all planned processes run, and end."""
-        for plan in self._plans:
-            while len(self._running) >= AT_ONCE:
-                self._tick()
-            self._start(plan)
-        while self._running:
-            self._tick()
-        self.port_error = str(try_port(self.setting.address, self.setting.port) or "")
-
-    def end(self) -> None:
-        """End whatever still runs."""
-        for pid, process in list(self._running.items()):
-            self._kill(pid, process)
-            self._ended(*os.waitpid(pid, 0))
-
-    def _start(self, plan: Plan) -> None:
-        process = Process(plan, time.monotonic())
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+def apart(work: Callable[[], T]) -> T:
+    """Return what ``work`` does, done in a child."""
+    with tempfile.TemporaryFile() as file:
         pid = os.fork()
         if not pid:
-            be_process(plan)
-        self._running[pid] = process
-        self.processes.append(process)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            try:
+                pickle.dump(work(), file)
+                file.flush()
+                os._exit(0)
+            except BaseException:  # noqa: BLE001 - shown, and the parent raises
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        if os.waitpid(pid, 0)[1]:
+            raise RuntimeError("the judge did not end well")
+        file.seek(0)
+        result: T = pickle.load(file)
+        return result
 
-    def _tick(self) -> None:
-        start = time.monotonic()
-        signal.sigtimedwait({signal.SIGCHLD}, STEP)
-        now = time.monotonic()
-        if now - start > STEP + STALL:
-            self.stalls.append(Span(start + STEP, now))
-        for pid, process in self._running.items():
-            limit = process.plan.kill_after or 4 * CHILD_TIME
-            if now - process.began >= limit and process.killed is None:
-                self._kill(pid, process)
-        while self._running:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if not pid:
-                break
-            self._ended(pid, status)
-        self._report()
 
-    def _kill(self, pid: int, process: Process) -> None:
-        process.killed = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
+class SeriesRound(Round):
+    """The processes of one round, each of which makes a series of launches."""
+
+    def __init__(self, setting: Setting, report: Callable[[], None], launches: int, long: bool) -> None:
+        super().__init__(setting, report)
+        self._launches = launches
+        self._plan = Plan(setting, long)
+        self._board = Board()
+        self._places: dict[int, int] = {}  # of processes, by number
+        self._failed = False
+
+    def run(self, end: float) -> None:
+        draw = Random(self._setting.seed)
+        number = 0
+        end = min(end, time.monotonic() + ROUND_TIME)
+        while self._board.launches < self._launches and time.monotonic() < end and not self._failed:
+            taken = [self._places[child.number] for child in self.running.values()]
+            for place in set(range(AT_ONCE)).difference(taken):
+                number += SPAN
+                self._places[number] = place
+                self._board.spare(place, False)
+                # Those of the other places are not: else a launch that takes too long would not be seen.
+                kill_after = draw.uniform(0.005, 0.4) * (place % 2)
+                event = self._plan.event(number)
+                self._start(event._replace(kind="series", kill_after=kill_after))
+            self._tick(STEP)
+        self._board.end()
+        while self.running:
+            self._tick(STEP)
+
+    def judge(self, counts: dict[str, int]) -> list[str]:
+        """Do it in a child, and so keep this process small, of which hosts are forks.
+
+        What it had used would be free memory in a host, which then grew unseen.
+        """
+        changed, violations = apart(lambda: (counts, judge_record(self._plan, self.record(), counts)))
+        counts.update(changed)
+        return violations
+
+    def _act(self, event: Event) -> int:
+        place = self._places[event.role.number]
+        return Series(self._plan, self._board, place, event.role, self._launches * 3 // 4).run()
+
+    def _due(self, now: float) -> list[int]:
+        places = {pid: self._places[child.number] for pid, child in self.running.items()}
+        return [pid for pid in super()._due(now) if not self._board.is_spared(places[pid])]
 
     def _ended(self, pid: int, status: int) -> None:
-        process = self._running.pop(pid)
-        process.ended = time.monotonic()
-        process.status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        if process.status != -signal.SIGKILL:
-            process.killed = None  # it was faster
-        number = process.plan.number
-        process.journal = read(journal_of(self.setting, number))
-        process.err = read(journal_of(self.setting, number) + ".err").decode("utf-8", "backslashreplace")
+        child = self.running[pid]
+        super()._ended(pid, status)
+        # Others would fail in the same way, or hang, and the round would not end.
+        self._failed |= child.status not in (0, -signal.SIGKILL) or child.ended - child.began > CHILD_TIME
 
 
-def plans(setting: Setting, launches: int) -> Iterator[Plan]:
-    """Yield what processes are to do until ``launches`` are planned; the same for the same seed."""
-    draw = Random(setting.seed)
-    planned, number = 0, 0
-    while planned < launches:
-        number += 1
-        count = draw.randint(1, draw.choice((100, 5000, 20_000)))
-        killed = setting.rough and draw.random() < 0.7
-        yield Plan(number, setting, count, draw.uniform(0.005, draw.choice((0.1, 1.0))) if killed else 0.0)
-        planned += min(count, 1000) if killed else count
+# -- the log --
 
 
-def be_process(plan: Plan) -> None:
-    """Be the child of a fork; does not return."""
-    status = 70
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor ends us
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        signal.alarm(int(5 * CHILD_TIME))  # whatever becomes of the supervisor
-        err = journal_of(plan.setting, plan.number) + ".err"
-        os.dup2(os.open(err, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
-        run(plan)
-        status = 0
-    except BaseException:  # noqa: BLE001 - shown, and a violation
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+def judge_record(plan: Plan, record: Record, counts: dict[str, int]) -> list[str]:
+    """Judge a round; return the violations, and have ``counts`` count."""
+    children, lines = read(plan, record.children, record.lines)
+    judge = Judge(record._replace(children=children, lines=lines), counts)
+    judge.judge()
+    counts["memory: hosts measured"] += 0  # to be seen if it stays so
+    for growth in growths(record.lines):
+        counts["memory: hosts measured"] += 1
+        counts["memory: launches that they took"] += growth.launches
+        counts["memory: bytes that they grew by"] += growth.bytes
+        each = -(-growth.bytes // growth.launches)
+        counts[MOST] = max(counts[MOST], each)
+        if each > GROWTH:
+            judge.violations.append(f"round {record.setting.seed}: memory grew: {growth}")
+    return judge.violations
 
 
-def read(path: str) -> bytes:
-    """Return what is in a file, which goes; nothing if there is none."""
-    file = Path(path)
-    data = file.read_bytes() if file.exists() else b""
-    file.unlink(missing_ok=True)
-    return data
+def read(plan: Plan, processes: dict[int, Child], lines: Iterable[str]) -> tuple[dict[int, Child], list[str]]:
+    """Return the processes and launches of a round, by number, and the lines that the judge reads."""
+    children = dict(processes)
+    open_ones: dict[int, Child] = {}
+    judged = []
+    for line in lines:
+        what, text, when, *more = line.split(" ")
+        number = int(text)
+        if what == "begins":
+            children[number] = open_ones[number] = Child(plan.event(number), float(when))
+        elif what == "second":
+            child = children[number]
+            child.ended, child.status, child.err = float(when), int(more[1]), " ".join(more[2:])
+            open_ones.pop(number, None)
+        elif what == "ends":
+            children[number].ended = float(when)
+            open_ones.pop(number, None)
+        elif what == "dies":
+            processes[number // SPAN * SPAN].killed = float(when)
+        if what not in ("ends", "memory"):
+            judged.append(line)
+    for number, child in open_ones.items():
+        process = processes[number // SPAN * SPAN]
+        child.ended, child.status, child.killed = process.ended, process.status, process.killed
+    return children, judged
 
 
-# -- the judge --
-
-
-class Tenure(NamedTuple):
-    """When a process surely was the host."""
-
-    since: float
-    until: float
-    killed: bool
-
-
-class Memory:
-    """By how much the hosts of all rounds have grown."""
-
-    def __init__(self) -> None:
-        self.launches = 0
-        self.bytes = 0.0
-
-    def look(self, launches: int, size: float, first: tuple[int, float] | None) -> tuple[int, float]:
-        """Take a look of one host in; return the look from which on it counts."""
-        if launches <= 2 * LOOK or first is None:
-            return launches, size
-        self.launches += launches - first[0]
-        self.bytes += size - first[1]
-        return launches, size
-
-    @property
-    def growth(self) -> float:
-        """Bytes for each launch."""
-        return self.bytes / self.launches if self.launches else 0.0
-
-
-class SeriesJudge:
-    """Judges a round by its journals: the promises that `judge.Judge` lists as 1, 2, 3 and 4."""
-
-    def __init__(self, series: Series, counts: dict[str, int], memory: Memory) -> None:
-        self.counts = counts
-        self.violations: list[str] = []
-        self._series = series
-        self._memory = memory
-        self._begins: dict[int, float] = {}
-        self._ends: dict[int, tuple[bytes, float]] = {}
-        self._owners: dict[int, list[tuple[Process, float]]] = collections.defaultdict(list)
-        self._arrivals: dict[int, int] = collections.Counter()
-        self._tenures: list[Tenure] = []
-        self._processes = {process.plan.number: process for process in series.processes}
-        for process in series.processes:
-            self._read(process)
-
-    def judge(self) -> None:
-        self._never_two_hosts()
-        for number in self._begins:
-            self._judge_launch(number)
-        for number in self._arrivals.keys() - self._begins.keys():
-            self._violation("delivered, and never begun", number)
-        self._no_noise()
-        if self._series.port_error:
-            self._violation(f"the port is not free after a round: {self._series.port_error}")
-
-    def _read(self, process: Process) -> None:
-        """Read a journal. A kill may have cut its last entry."""
-        whole = len(process.journal) - len(process.journal) % ENTRY.size
-        since: float | None = None
-        looked: tuple[int, float] | None = None
-        for step, number, value in ENTRY.iter_unpack(process.journal[:whole]):
-            if step == BEGINS:
-                self._begins[number] = value
-            elif step in (WAS_TOLD, UNCONFIRMED, DELIVERED, IS_HOST):
-                self._ends[number] = (step, value)
-                since, looked = (value if step == IS_HOST else None), None
-            elif step == OWNED:
-                self._owners[number].append((process, value))
-            elif step in (GOT, LEFT):
-                self._arrivals[number] += 1
-                self.counts["found in arguments"] += step == LEFT
-            elif step == MEMORY:
-                looked = self._memory.look(number, value, looked)
-            elif step == STUCK:
-                self._violation("a thread outlives release")
-            elif step in (RELEASES, DIES) and since is not None:
-                self._tenures.append(Tenure(since, min(value, process.killed or value), step == DIES))
-                since = None
-        if since is not None:
-            self._tenures.append(Tenure(since, process.killed or process.ended, died(process)))
-
-    def _never_two_hosts(self) -> None:
-        until = 0.0
-        for tenure in sorted(self._tenures, key=lambda tenure: tenure.since):
-            self.counts["hosts"] += 1
-            self.counts["hosts that were killed"] += tenure.killed
-            if tenure.since < min(until, tenure.until):
-                self._violation(f"two hosts: for {min(until, tenure.until) - tenure.since:.6f} s")
-            until = max(until, tenure.until)
-
-    def _judge_launch(self, number: int) -> None:
-        self.counts["launches"] += 1
-        step, when = self._ends.get(number, (None, 0.0))
-        arrivals = self._arrivals[number]
-        if arrivals > 1:
-            self._violation("delivered twice", number)
-        elif step is None and died(self._processes[number // OF_PROCESS]):
-            self.counts["killed launches"] += 1
-        elif step is None:
-            self._violation("begun, and never ended", number)
-        elif step == DELIVERED:
-            self._was_owned(number, when)
-        elif arrivals:
-            self._violation("host, and delivered" if step == IS_HOST else "told, and delivered", number)
-        elif step == UNCONFIRMED:
-            self._violation("an orderly end without an answer", number)
-        elif step == WAS_TOLD and not self._stalled(self._begins[number], when):
-            self._violation("told", number)
-        else:
-            self.counts["told, as the machine stalled"] += step == WAS_TOLD
-
-    def _was_owned(self, number: int, when: float) -> None:
-        owners = self._owners[number]
-        if not any(owned <= when for _, owned in owners):
-            self._violation("told before it was owned", number)
-        if self._arrivals[number]:
-            self.counts["delivered"] += 1
-        elif any(died(owner) for owner, _ in owners):
-            self.counts["lost with a killed host"] += 1
-        else:
-            self._violation("vanished", number)
-
-    def _stalled(self, begin: float, end: float) -> bool:
-        """Whether the machine had no time, between these two, for what a launch is given for an answer."""
-        shared = (min(stall.end, end) - max(stall.start, begin) for stall in self._series.stalls)
-        return sum(seconds for seconds in shared if seconds > 0) >= STALLS_EXCUSE
-
-    def _no_noise(self) -> None:
-        for process in self._series.processes:
-            self.counts["processes"] += 1
-            if process.err or (process.status and not died(process)):
-                last = process.err.splitlines()[-1:]
-                self._violation(
-                    f"process {process.plan.number} ended with status {process.status} {' '.join(last)}"
-                )
-
-    def _violation(self, what: str, number: int | None = None) -> None:
-        """Note a violation, with the steps of its launch: times are seconds since that began."""
-        lines = [what]
-        if number is not None:
-            began = self._begins.get(number, 0.0)
-            step, when = self._ends.get(number, (b"-", began))
-            lines[0] += f": launch {number}, {step.decode()} at {when - began:+.4f}"
-            lines[0] += f", {self._arrivals[number]} arrivals"
-            for owner, owned in self._owners[number]:
-                killed = "" if owner.killed is None else f", killed at {owner.killed - began:+.4f}"
-                lines.append(f"owned by process {owner.plan.number} at {owned - began:+.4f}{killed}")
-        self.violations.append(f"round {self._series.setting.seed}: " + "\n    ".join(lines))
-
-
-def died(process: Process) -> bool:
-    """Whether it was killed, by the supervisor or by itself."""
-    return process.status == -signal.SIGKILL
+def growths(lines: Iterable[str]) -> list[Growth]:
+    """Return how the memory of each host grew of which that can be said."""
+    first: dict[int, tuple[int, int]] = {}
+    last: dict[int, tuple[int, int]] = {}
+    for line in lines:
+        what, number, _, *more = line.split(" ")
+        if what == "memory":
+            look = int(more[0]), int(more[1])
+            first.setdefault(int(number), look)
+            last[int(number)] = look
+    found = [
+        Growth(host, last[host][0] - launches, last[host][1] - size)
+        for host, (launches, size) in first.items()
+    ]
+    return [growth for growth in found if growth.launches >= MEASURED]
