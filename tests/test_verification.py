@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import os
 import re
 import signal
 import subprocess
@@ -13,11 +12,11 @@ import unittest
 from pathlib import Path
 
 from verification import handover, mutations, system_calls
-from verification.soak import series
 from verification.soak.judge import LAUNCH_TIME, OWNED_AND_LOST, STALLS_EXCUSE, STOP_EXCUSES, Judge
 from verification.soak.record import Child, Record, Span
 from verification.soak.rounds import Round
 from verification.soak.schedule import EXIT_STATUS, Event, Role, Setting, digest, schedule
+from verification.soak.series import GROWTH, MEASURED, SPAN, Plan, judge_record
 
 from .support import ROOT
 
@@ -342,162 +341,194 @@ class TestJudge(unittest.TestCase):
 
 
 class ForgedSeries:
-    """A round of launches in series that never was. Times are in seconds from its begin."""
+    """A round of series that never was: its processes, and what their launches wrote."""
 
     def __init__(self) -> None:
-        self.setting = setting()
-        self.processes: list = []
-        self.stalls: list = []
-        self.port_error = ""
-        self.memory = series.Memory()
+        self.plan = Plan(setting(), long=False)
+        self.processes: dict = {}
+        self.lines: list = []
 
-    def process(self, *entries, status=0, killed=None, err="") -> int:
-        """Add a process, with what it wrote; return the number of its first launch."""
-        number = len(self.processes) + 1
-        process = series.Process(series.Plan(number, self.setting, 1, 0.0), 0.0)
-        process.ended, process.status, process.killed, process.err = 9.0, status, killed, err
-        process.journal = b"".join(series.ENTRY.pack(*entry) for entry in entries)
-        self.processes.append(process)
-        return number * series.OF_PROCESS + 1
+    def process(self, ended=9.0, **more) -> int:
+        """Add a process, and return the number of its first launch."""
+        number = (len(self.processes) + 1) * SPAN
+        child = self.processes[number] = Child(self.plan.event(number)._replace(kind="series"), 0.0)
+        child.ended = ended
+        for name, value in more.items():
+            assert hasattr(child, name)
+            setattr(child, name, value)
+        return number + 1
 
-    def launch(self, step=series.DELIVERED, ended=0.3, **more) -> int:
-        number = (len(self.processes) + 1) * series.OF_PROCESS + 1
-        return self.process((series.BEGINS, number, 0.2), *([(step, number, ended)] if step else []), **more)
+    def write(self, what: str, number: int, when: float, *more: object) -> None:
+        self.lines.append(" ".join(map(str, [what, number, f"{when:.9f}", *more])))
 
-    def host(self, *entries, since=0.1, releases=0.9, **more) -> int:
-        number = (len(self.processes) + 1) * series.OF_PROCESS + 1
-        begin = ((series.BEGINS, number, since - 0.05), (series.IS_HOST, number, since))
-        return self.process(*begin, *entries, *([(series.RELEASES, 0, releases)] if releases else []), **more)
+    def host(self, number: int, since: float, leaves: float = 0.0) -> None:
+        self.write("begins", number, since - 0.02)
+        self.write("host", number, since, since - 0.01)
+        if leaves:
+            self.write("leaves", number, leaves)
+            self.write("ends", number, leaves + 0.01)
+
+    def launch(self, number: int, when: float, host: int = 0, got: str = "got", answer="True 0 ") -> None:
+        self.write("begins", number, when)
+        for what in filter(None, ("owned", got)) if host else ():
+            self.write(what, host, when + 0.01, number, digest(self.plan.event(number).args))
+        if answer:
+            self.write("second", number, when + 0.02, answer)
 
     def found(self) -> list:
-        """Return what the judge says of it, without the explanations."""
-        judge = series.SeriesJudge(self, collections.defaultdict(int), self.memory)
-        judge.judge()
-        self.counts = dict(judge.counts)
-        return [re.sub(r"^round forged: ([^:]+).*", r"\1", x, flags=re.DOTALL) for x in judge.violations]
-
-
-def arrives(number: int, owned=0.25, step=series.GOT) -> tuple:
-    return (series.OWNED, number, owned), (step, number, 0.28)
+        record = Record(setting(), self.processes, self.lines, [], [])
+        counts: dict = collections.defaultdict(int)
+        violations = judge_record(self.plan, record, counts)
+        self.counts = dict(counts)
+        return [re.sub(r"^round forged: ([^:]+).*", r"\1", text, flags=re.DOTALL) for text in violations]
 
 
 class TestSeries(unittest.TestCase):
-    """The judge of launches in series."""
-
     def setUp(self) -> None:
         self.round = ForgedSeries()
+        # Of roles that end neither by a timeout nor by a threshold, which say when in other ways.
+        self.hosts = [self.number_of("release"), self.number_of("release")]
+        self.launches = self.round.process()
+
+    def number_of(self, *endings: str) -> int:
+        number = self.round.process()
+        while self.round.plan.event(number).role.ending not in endings:
+            number += 1
+        return number
+
+    def kill(self, number: int, when: float) -> None:
+        process = self.round.processes[number // SPAN * SPAN]
+        process.killed, process.ended, process.status = when, when + 0.01, KILL
 
     def assert_found(self, *expected: str) -> None:
         self.assertEqual(sorted(self.round.found()), sorted(expected))
 
-    def test_a_clean_journal_passes(self):
-        first, left, lost = (self.round.launch() for _ in range(3))
-        self.round.launch(step=None, status=KILL, killed=0.25)
-        self.round.host(*arrives(first), *arrives(left, step=series.LEFT), releases=0.5)
-        self.round.host((series.OWNED, lost, 0.25), since=0.51, releases=None, status=KILL, killed=0.7)
-        self.round.host(since=0.71, releases=0.9)
+    def test_a_clean_log_passes(self):
+        """Two hosts after each other, of which the second is killed; a launch of each kind."""
+        first, second = self.hosts
+        self.round.host(first, since=0.1, leaves=0.9)
+        self.round.launch(self.launches, 0.2, first)
+        self.round.launch(self.launches + 1, 0.3, first, got="left")
+        self.round.host(second, since=0.91)
+        self.round.launch(self.launches + 2, 1.0, second, got="")
+        self.round.launch(self.launches + 3, 1.1, answer="")
+        self.kill(second, 1.2)
+        self.kill(self.launches, 1.3)
         self.assert_found()
-        names = ("launches", "delivered", "lost with a killed host", "killed launches", "hosts")
-        self.assertEqual([self.round.counts[name] for name in names], [7, 2, 1, 1, 3])
-        self.assertEqual(self.round.counts["hosts that were killed"], 1)
+        expected = {"delivered": 2, "lost with a killed host": 1, "killed launches": 1, "killed hosts": 1}
+        self.assertEqual({name: self.round.counts[name] for name in expected}, expected)
+        self.assertEqual((self.round.counts["launch"], self.round.counts["series"]), (6, 3))
+        self.assertEqual(self.round.counts["hosts whose time was checked"], 2)
 
     def test_two_tenures_that_overlap(self):
-        for second in ({"since": 0.89}, {"since": 0.2, "releases": 0.3}):
-            with self.subTest(second):
+        for since, found in ((0.901, []), (0.899, ["two hosts"])):
+            with self.subTest(since=since):
                 self.setUp()
-                self.round.host()
-                self.round.host(**second)
-                self.assert_found("two hosts")
+                self.round.host(self.hosts[0], since=0.1, leaves=0.9)
+                self.round.host(self.hosts[1], since=since, leaves=1.5)
+                self.assert_found(*found)
 
-    def test_a_kill_ends_a_tenure_and_no_later(self):
-        for since, expected in ((0.71, ()), (0.69, ("two hosts",))):
-            with self.subTest(since):
+    def test_a_host_is_there_until_the_kill_of_its_process(self):
+        for killed, found in ((0.49, []), (0.51, ["two hosts"])):
+            with self.subTest(killed=killed):
                 self.setUp()
-                self.round.host(releases=None, status=KILL, killed=0.7)
-                self.round.host(since=since)
-                self.assert_found(*expected)
+                self.round.host(self.hosts[0], since=0.1)
+                self.kill(self.hosts[0], killed)
+                self.round.host(self.hosts[1], since=0.5, leaves=1.5)
+                self.assert_found(*found)
+
+    def test_a_process_may_die_in_its_observer(self):
+        host = self.number_of("dies")
+        self.round.host(host, since=0.1)
+        self.round.write("dies", host, 0.4)
+        self.round.processes[host // SPAN * SPAN].status = KILL
+        self.round.host(self.hosts[1], since=0.41, leaves=1.5)
+        self.assert_found()
 
     def test_a_launch_delivered_twice(self):
-        for step in (series.DELIVERED, None):
-            with self.subTest(step):
+        """By one host, and by two after each other."""
+        for again in (0, 1):
+            with self.subTest(again=again):
                 self.setUp()
-                launch = self.round.launch(
-                    step=step, status=0 if step else KILL, killed=None if step else 0.3
-                )
-                self.round.host(*arrives(launch), (series.LEFT, launch, 0.9))
+                self.round.host(self.hosts[0], since=0.1, leaves=0.5)
+                self.round.host(self.hosts[1], since=0.6, leaves=0.9)
+                self.round.launch(self.launches, 0.2, self.hosts[0])
+                content = digest(self.round.plan.event(self.launches).args)
+                self.round.write("got", self.hosts[again], 0.7, self.launches, content)
                 self.assert_found("delivered twice")
 
     def test_a_launch_that_vanished(self):
-        launch = self.round.launch()
-        self.round.host((series.OWNED, launch, 0.25))
-        self.round.process(status=KILL, killed=0.5)  # this one did not own it
-        self.assert_found("vanished")
-
-    def test_a_launch_that_never_ended(self):
-        self.round.launch(step=None)
-        self.round.host()
-        self.assert_found("begun, and never ended")
+        first, second = self.hosts
+        self.round.host(first, since=0.1, leaves=0.9)
+        self.round.host(second, since=1.0)
+        self.kill(second, 1.4)
+        self.round.launch(self.launches, 0.2, first, got="")
+        self.round.launch(self.launches + 1, 0.3)
+        self.assert_found("vanished", "vanished", "told before it was owned")
 
     def test_a_launch_that_was_told(self):
-        self.round.launch(step=series.WAS_TOLD, ended=2.2)
-        self.assert_found("told")
-        self.round.stalls.append(Span(1.0, 1.0 + STALLS_EXCUSE))
-        self.assert_found()
+        words = "False 1 Socket_Singleton: nobody confirms"
+        for delivered, found in ((False, "told"), (True, "told, and delivered")):
+            with self.subTest(delivered=delivered):
+                self.setUp()
+                self.round.host(self.hosts[0], since=0.1, leaves=0.9)
+                self.round.launch(self.launches, 0.2, delivered and self.hosts[0], answer=words)
+                self.assert_found(found)
 
-    def test_a_stall_excuses_nobody_who_is_delivered(self):
-        launch = self.round.launch(step=series.WAS_TOLD, ended=2.2)
-        self.round.stalls.append(Span(1.0, 2.0))
-        self.round.host(*arrives(launch))
-        self.assert_found("told, and delivered")
+    def test_a_host_that_was_a_second_launch_too(self):
+        self.round.host(self.hosts[0], since=0.1, leaves=0.5)
+        self.round.host(self.hosts[1], since=0.6, leaves=0.9)
+        self.round.write("second", self.hosts[1], 0.91, "True 0 ")
+        self.assert_found("host, and delivered", "told before it was owned")
 
-    def test_a_host_that_was_delivered_too(self):
-        self.round.host(since=1.0, releases=1.1)
-        self.round.host(*arrives(series.OF_PROCESS + 1))
-        self.assert_found("host, and delivered")
+    def test_a_launch_without_an_end(self):
+        """Its process ended in the middle of it, and nobody had killed that."""
+        for status, found in ((0, ["vanished"]), (70, ["told", *["a strange status"] * 2])):
+            with self.subTest(status=status):
+                self.setUp()
+                self.round.launch(self.launches, 0.2, answer="")
+                process = self.round.processes[self.launches - 1]
+                process.status, process.ended = status, 0.3
+                self.assert_found(*found)
 
-    def test_a_launch_that_was_told_too_early(self):
-        launch = self.round.launch(ended=0.3)
-        self.round.host(*arrives(launch, owned=0.31))
-        self.assert_found("told before it was owned")
+    def test_a_launch_that_takes_too_long(self):
+        self.round.launch(self.launches, 0.2, answer="")
+        self.round.processes[self.launches - 1].ended = 21.0
+        self.kill(self.launches, 20.9)
+        self.assert_found("late", *["does not end"] * 2)
 
-    def test_an_orderly_end_without_an_answer(self):
-        self.round.launch(step=series.UNCONFIRMED)
-        self.assert_found("an orderly end without an answer")
+    def test_memory_that_grows(self):
+        """What was allocated before the first look does not count; nor does a host that took few."""
+        for launches, grown, found in (
+            (MEASURED, GROWTH, []),
+            (MEASURED, GROWTH + 1, ["memory grew"]),
+            (MEASURED - 1000, GROWTH + 1, []),
+        ):
+            with self.subTest(launches=launches, grown=grown):
+                self.setUp()
+                self.round.host(self.hosts[0], since=0.1, leaves=8.0)
+                for seen in (0, 1000, launches):
+                    self.round.write("memory", self.hosts[0], 0.5, 1000 + seen, 10**7 + seen * grown)
+                self.assert_found(*found)
+                self.assertEqual(self.round.counts["memory: hosts measured"], int(launches >= MEASURED))
 
-    def test_what_nobody_sent(self):
-        self.round.host(*arrives(0))
-        self.assert_found("delivered, and never begun")
+    def test_the_same_number_has_the_same_role_and_arguments(self):
+        one, again, other = (Plan(setting(seed=seed), long=False) for seed in ("7/0", "7/0", "8/0"))
+        events = [one.event(number) for number in range(SPAN, SPAN + 1000)]
+        self.assertEqual(events, [again.event(event.role.number) for event in events])
+        self.assertNotEqual(events, [other.event(event.role.number) for event in events])
+        for event in events:
+            self.assertIn(f"launch {event.role.number};", (event.args[0], event.args[-1]))
 
-    def test_noise_a_strange_status_a_thread_and_a_port(self):
-        self.round.host((series.STUCK, 0, 0.8))
-        self.round.process(err="Traceback\nboo")
-        self.round.process(status=70)
-        self.round.port_error = "in use"
-        self.assert_found(
-            "a thread outlives release",
-            "process 2 ended with status 0 boo",
-            "process 3 ended with status 70 ",
-            "the port is not free after a round",
-        )
-
-    def test_a_journal_that_a_kill_has_cut(self):
-        self.round.launch(step=None, status=KILL, killed=0.25)
-        self.round.processes[0].journal += b"half an entry"
-        self.assert_found()
-
-    def test_memory_that_grows_is_measured_once_it_is_warm(self):
-        sizes = ((1, 1e6), (2, 2e6), (3, 2e6 + 40 * series.LOOK), (4, 2e6 + 80 * series.LOOK))
-        self.round.host(*((series.MEMORY, n * series.LOOK, size) for n, size in sizes))
-        self.assert_found()
-        self.assertEqual((self.round.memory.launches, self.round.memory.growth), (2 * series.LOOK, 40))
-
-    @unittest.skipUnless(hasattr(os, "fork") and sys.platform == "linux", "the soak needs Linux")
-    def test_the_same_seed_gives_the_same_plans(self):
-        first = list(series.plans(setting("a"), 5000))
-        self.assertEqual(first, list(series.plans(setting("a"), 5000)))
-        self.assertNotEqual(first, list(series.plans(setting("b"), 5000)))
-        self.assertTrue(any(plan.kill_after for plan in series.plans(setting("a"), 50_000)))
-        self.assertFalse(any(plan.kill_after for plan in series.plans(setting("a", rough=False), 50_000)))
+    @unittest.skipUnless(sys.platform == "linux", "the soak needs Linux")
+    def test_processes_do_make_series(self):
+        """A short round of each kind, with real launches: nothing is found, and something happened."""
+        command = [sys.executable, "-m", "verification.soak", "--launches", "400", "--seed", "7"]
+        done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("verdict: no violation (seed 7)", done.stdout)
+        [launches] = re.findall(r"^ *(\d+) launch$", done.stdout, re.MULTILINE)
+        self.assertGreaterEqual(int(launches), 400)
 
 
 class TestRound(unittest.TestCase):

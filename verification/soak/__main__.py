@@ -36,8 +36,6 @@ class Soak:
         self._port = port
         self._folder = folder
         self._only_one = options.until_violation
-        self._launches = options.launches
-        self._memory = Memory()
         self._named = takes_name()
         self._start = time.monotonic()
         self._launches: int = options.launches  # in series; 0: as many as come, each a process
@@ -106,11 +104,6 @@ class Soak:
         """Print the sums and what they mean; return the exit status."""
         for name, count in sorted(self.counts.items()):
             print(f"{count:8d} {name}")
-        if self._launches:
-            print(
-                f"{self._memory.growth:8.2f} bytes of memory that a host grows by with a launch, of"
-                f" {self._memory.launches} launches"
-            )
         for violation in self._check_sums():
             print(f"VIOLATION {violation}")
             self.violations.append(violation)

@@ -118,29 +118,21 @@ def witnessed(log: Log) -> type[Socket_Singleton]:
     """
 
     class Witnessed(Socket_Singleton):
-        _is_logged = False
-
         def _serve(self, *room: Any) -> None:
-            if not Witnessed._is_logged:
-                log_what_is_owned(log)
-                Witnessed._is_logged = True
+            from Socket_Singleton._inbox import Inbox
+
+            put = Inbox.put
+
+            def logged(inbox: Inbox, launch: Any, *more: Any) -> bool:
+                has_room = put(inbox, launch, *more)
+                if has_room:
+                    log.launch("owned", launch.arguments)
+                return has_room
+
+            Inbox.put = logged
             super()._serve(*room)
 
     return Witnessed
-
-
-def log_what_is_owned(log: Any) -> None:
-    from Socket_Singleton._inbox import Inbox
-
-    put = Inbox.put
-
-    def logged(inbox: Inbox, launch: Any, *more: Any) -> bool:
-        has_room = put(inbox, launch, *more)
-        if has_room:
-            log.launch("owned", launch.arguments)
-        return has_room
-
-    Inbox.put = logged
 
 
 def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
