@@ -18,6 +18,7 @@ from .support import (
     SingletonTestCase,
     Stopwatch,
     inside,
+    needs_resets,
 )
 
 
@@ -93,6 +94,7 @@ class TestOldAndNew(SingletonTestCase):
         self.assertIsNone(self.second_launch(client=False).delivered)
         self.assertEqual(host.lines, ["ready", "got foo b\u00e4r", "got bye"])
 
+    @needs_resets
     def test_our_long_launch_to_an_old_host(self):
         """It reads 1024 bytes, delivers them, and resets the connection: as if nobody had the launch."""
         host = self.old_host()
@@ -111,6 +113,7 @@ class TestOldAndNew(SingletonTestCase):
             host.lines, ["ready", *(f"got {letter * 1024}" for letter in "abc"), "got bye"], host.describe()
         )
 
+    @needs_resets
     def test_our_host_is_not_taken_for_an_old_one(self):
         """A long launch that it resets is tried again, and the look at it counts as nothing."""
         app, observer = self.singleton(notify_empty=True), Collector()
