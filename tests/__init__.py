@@ -74,7 +74,15 @@ from .test_singleton import TestInProcess, TestInterrupted
 from .test_support import TestSupport
 from .test_toolkits import TestToolkits
 from .test_tools import TestTools
-from .test_verification import TestJudge, TestModel, TestMutations, TestRound, TestSchedule, TestSystemCalls
+from .test_verification import (
+    TestJudge,
+    TestModel,
+    TestMutations,
+    TestRound,
+    TestSchedule,
+    TestSeries,
+    TestSystemCalls,
+)
 from .test_web import TestWebBytes, TestWebPage
 from .test_wire import TestWire
 

@@ -16,6 +16,7 @@ from verification.soak.judge import LAUNCH_TIME, OWNED_AND_LOST, STALLS_EXCUSE, 
 from verification.soak.record import Child, Record, Span
 from verification.soak.rounds import Round
 from verification.soak.schedule import EXIT_STATUS, Event, Role, Setting, digest, schedule
+from verification.soak.series import GROWTH, MEASURED, SPAN, Plan, judge_record
 
 from .support import ROOT
 
@@ -337,6 +338,203 @@ class TestJudge(unittest.TestCase):
     def test_a_port_that_is_not_free(self):
         self.round.port_error = "in use"
         self.assert_found("the port is not free after a round: in use")
+
+
+class ForgedSeries:
+    """A round of series that never was: its processes, and what their launches wrote."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.processes: dict = {}
+        self.lines: list = []
+
+    def process(self, ended=9.0, **more) -> int:
+        """Add a process, and return the number of its first launch."""
+        number = (len(self.processes) + 1) * SPAN
+        child = self.processes[number] = Child(self.plan.event(number)._replace(kind="series"), 0.0)
+        child.ended = ended
+        for name, value in more.items():
+            assert hasattr(child, name)
+            setattr(child, name, value)
+        return number + 1
+
+    def write(self, what: str, number: int, when: float, *more: object) -> None:
+        self.lines.append(" ".join(map(str, [what, number, f"{when:.9f}", *more])))
+
+    def host(self, number: int, since: float, leaves: float = 0.0) -> None:
+        self.write("begins", number, since - 0.02)
+        self.write("host", number, since, since - 0.01)
+        if leaves:
+            self.write("leaves", number, leaves)
+            self.write("ends", number, leaves + 0.01)
+
+    def launch(self, number: int, when: float, host: int = 0, got: str = "got", answer="True 0 ") -> None:
+        self.write("begins", number, when)
+        for what in filter(None, ("owned", got)) if host else ():
+            self.write(what, host, when + 0.01, number, digest(self.plan.event(number).args))
+        if answer:
+            self.write("second", number, when + 0.02, answer)
+
+    def found(self) -> list:
+        record = Record(setting(), self.processes, self.lines, [], [])
+        counts: dict = collections.defaultdict(int)
+        violations = judge_record(self.plan, record, counts)
+        self.counts = dict(counts)
+        return [re.sub(r"^round forged: ([^:]+).*", r"\1", text, flags=re.DOTALL) for text in violations]
+
+
+class TestSeries(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.plan = Plan(setting(), long=False)
+
+    def setUp(self) -> None:
+        self.round = ForgedSeries(self.plan)
+        # Of roles that end neither by a timeout nor by a threshold, which say when in other ways.
+        self.hosts = [self.number_of("release"), self.number_of("release")]
+        self.launches = self.round.process()
+
+    def number_of(self, *endings: str) -> int:
+        number = self.round.process()
+        while self.round.plan.event(number).role.ending not in endings:
+            number += 1
+        return number
+
+    def kill(self, number: int, when: float) -> None:
+        process = self.round.processes[number // SPAN * SPAN]
+        process.killed, process.ended, process.status = when, when + 0.01, KILL
+
+    def assert_found(self, *expected: str) -> None:
+        self.assertEqual(sorted(self.round.found()), sorted(expected))
+
+    def test_a_clean_log_passes(self):
+        """Two hosts after each other, of which the second is killed; a launch of each kind."""
+        first, second = self.hosts
+        self.round.host(first, since=0.1, leaves=0.9)
+        self.round.launch(self.launches, 0.2, first)
+        self.round.launch(self.launches + 1, 0.3, first, got="left")
+        self.round.host(second, since=0.91)
+        self.round.launch(self.launches + 2, 1.0, second, got="")
+        self.round.launch(self.launches + 3, 1.1, answer="")
+        self.kill(second, 1.2)
+        self.kill(self.launches, 1.3)
+        self.assert_found()
+        expected = {"delivered": 2, "lost with a killed host": 1, "killed launches": 1, "killed hosts": 1}
+        self.assertEqual({name: self.round.counts[name] for name in expected}, expected)
+        self.assertEqual((self.round.counts["launch"], self.round.counts["series"]), (6, 3))
+        self.assertEqual(self.round.counts["hosts whose time was checked"], 2)
+
+    def test_two_tenures_that_overlap(self):
+        for since, found in ((0.901, []), (0.899, ["two hosts"])):
+            with self.subTest(since=since):
+                self.setUp()
+                self.round.host(self.hosts[0], since=0.1, leaves=0.9)
+                self.round.host(self.hosts[1], since=since, leaves=1.5)
+                self.assert_found(*found)
+
+    def test_a_host_is_there_until_the_kill_of_its_process(self):
+        for killed, found in ((0.49, []), (0.51, ["two hosts"])):
+            with self.subTest(killed=killed):
+                self.setUp()
+                self.round.host(self.hosts[0], since=0.1)
+                self.kill(self.hosts[0], killed)
+                self.round.host(self.hosts[1], since=0.5, leaves=1.5)
+                self.assert_found(*found)
+
+    def test_a_process_may_die_in_its_observer(self):
+        host = self.number_of("dies")
+        self.round.host(host, since=0.1)
+        self.round.write("dies", host, 0.4)
+        self.round.processes[host // SPAN * SPAN].status = KILL
+        self.round.host(self.hosts[1], since=0.41, leaves=1.5)
+        self.assert_found()
+
+    def test_a_launch_delivered_twice(self):
+        """By one host, and by two after each other."""
+        for again in (0, 1):
+            with self.subTest(again=again):
+                self.setUp()
+                self.round.host(self.hosts[0], since=0.1, leaves=0.5)
+                self.round.host(self.hosts[1], since=0.6, leaves=0.9)
+                self.round.launch(self.launches, 0.2, self.hosts[0])
+                content = digest(self.round.plan.event(self.launches).args)
+                self.round.write("got", self.hosts[again], 0.7, self.launches, content)
+                self.assert_found("delivered twice")
+
+    def test_a_launch_that_vanished(self):
+        first, second = self.hosts
+        self.round.host(first, since=0.1, leaves=0.9)
+        self.round.host(second, since=1.0)
+        self.kill(second, 1.4)
+        self.round.launch(self.launches, 0.2, first, got="")
+        self.round.launch(self.launches + 1, 0.3)
+        self.assert_found("vanished", "vanished", "told before it was owned")
+
+    def test_a_launch_that_was_told(self):
+        words = "False 1 Socket_Singleton: nobody confirms"
+        for delivered, found in ((False, "told"), (True, "told, and delivered")):
+            with self.subTest(delivered=delivered):
+                self.setUp()
+                self.round.host(self.hosts[0], since=0.1, leaves=0.9)
+                self.round.launch(self.launches, 0.2, delivered and self.hosts[0], answer=words)
+                self.assert_found(found)
+
+    def test_a_host_that_was_a_second_launch_too(self):
+        self.round.host(self.hosts[0], since=0.1, leaves=0.5)
+        self.round.host(self.hosts[1], since=0.6, leaves=0.9)
+        self.round.write("second", self.hosts[1], 0.91, "True 0 ")
+        self.assert_found("host, and delivered", "told before it was owned")
+
+    def test_a_launch_without_an_end(self):
+        """Its process ended in the middle of it, and nobody had killed that."""
+        for status, found in ((0, ["vanished"]), (70, ["told", *["a strange status"] * 2])):
+            with self.subTest(status=status):
+                self.setUp()
+                self.round.launch(self.launches, 0.2, answer="")
+                process = self.round.processes[self.launches - 1]
+                process.status, process.ended = status, 0.3
+                self.assert_found(*found)
+
+    def test_a_launch_that_takes_too_long(self):
+        self.round.launch(self.launches, 0.2, answer="")
+        self.round.processes[self.launches - 1].ended = 21.0
+        self.kill(self.launches, 20.9)
+        self.assert_found("late", *["does not end"] * 2)
+
+    def test_memory_that_grows(self):
+        """What was allocated before the first look does not count; nor does a host that took few."""
+        for launches, grown, found in (
+            (MEASURED, GROWTH, []),
+            (MEASURED, GROWTH + 1, ["memory grew"]),
+            (MEASURED - 1000, GROWTH + 1, []),
+        ):
+            with self.subTest(launches=launches, grown=grown):
+                self.setUp()
+                self.round.host(self.hosts[0], since=0.1, leaves=8.0)
+                for seen in (0, 1000, launches):
+                    self.round.write("memory", self.hosts[0], 0.5, 1000 + seen, 10**7 + seen * grown)
+                self.assert_found(*found)
+                self.assertEqual(self.round.counts["memory: hosts measured"], int(launches >= MEASURED))
+
+    def test_the_same_number_has_the_same_role_and_arguments(self):
+        one, again, other = (Plan(setting(seed=seed), long=False) for seed in ("7/0", "7/0", "8/0"))
+        events = [one.event(number) for number in range(SPAN, SPAN + 1000)]
+        self.assertEqual(events, [again.event(event.role.number) for event in events])
+        self.assertNotEqual(events, [other.event(event.role.number) for event in events])
+        for event in events:
+            self.assertIn(f"launch {event.role.number};", (event.args[0], event.args[-1]))
+
+    @unittest.skipUnless(
+        sys.platform == "linux" and hasattr(signal, "sigtimedwait"), "the soak does not run here"
+    )
+    def test_processes_do_make_series(self):
+        """A short round of each kind, with real launches: nothing is found, and something happened."""
+        command = [sys.executable, "-m", "verification.soak", "--launches", "400", "--seed", "7"]
+        done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("verdict: no violation (seed 7)", done.stdout)
+        [launches] = re.findall(r"^ *(\d+) launch$", done.stdout, re.MULTILINE)
+        self.assertGreaterEqual(int(launches), 400)
 
 
 class TestRound(unittest.TestCase):
