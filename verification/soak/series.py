@@ -39,7 +39,7 @@ from .actors import (
 from .judge import CHILD_TIME, Judge
 from .record import Child, Record
 from .rounds import STEP, Round
-from .schedule import Event, Role, draw_args, draw_role, to_bytes
+from .schedule import Event, Role, draw_args, draw_role
 
 if TYPE_CHECKING:
     from .schedule import Setting
@@ -51,7 +51,7 @@ AT_ONCE = 8  # processes
 SPAN = 1_000_000
 # Roles and arguments that are drawn for a round. The launches take turns with them.
 DRAWN = 499
-LONGEST_ARGS = 1000  # bytes; the long ones are for the soak
+LONGEST_ARGS = 1000  # characters; the long ones are for the soak
 # Launches: enough to measure the memory of a host, few enough to be judged at once.
 LONGEST_ROUND = 40_000
 
@@ -96,7 +96,7 @@ class Plan:
         # One that asks waits for a slow observer; all would, soon.
         role = role._replace(asks=role.asks and draw.random() < 0.1, life=role.life / 3)
         args = draw_args(draw, 0, huge=False)
-        while len(to_bytes(args)) > LONGEST_ARGS:
+        while sum(map(len, args)) > LONGEST_ARGS:
             args = draw_args(draw, 0, huge=False)
         return Event(role, "launch", args, b"", 0, 0.0, 0.0, 0.0, 0.0, False, 0.0)
 
