@@ -158,6 +158,7 @@ class TestRooms(unittest.TestCase):
             "test_singleton": "._active_limbo_lock",  # of threading: a step of Python's own
             "cluster_app": "._enter",  # of the example that it is a subclass of
             "test_tools": "._kernel_spec",  # of jupyter_client
+            "test_verification": "._replace",  # of a named tuple, where it is public
         }
         rooms = {
             "test_wire": {"_wire"},
