@@ -100,7 +100,9 @@ class Endpoint:
         try:
             self.family, self.name = _resolve(address or "0.0.0.0", port)  # "" is a wildcard, as in 2.0.0
         except OSError as error:
-            raise self._named(error) from None
+            self._named(error)
+            error.strerror = f"{error.strerror}; if that is the name of an application: name={address!r}"
+            raise
         # Nobody can be reached at a wildcard; its host also listens on loopback.
         loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(self.name[0]), self.name[0])
         self._reach = (loopback, *self.name[1:])
