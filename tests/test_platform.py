@@ -247,6 +247,16 @@ class TestPlatform(SingletonTestCase):
 
     # -- threads --
 
+    def test_where_a_thread_is_started(self):
+        """Where a signal handler could leave a lock of `threading` held: by a thread without handlers."""
+        for daemon, releases, here in ((True, True, True), (True, False, False), (False, True, False)):
+            with self.subTest(daemon=daemon, releases=releases):
+                thread, starters = threading.Thread(target=int, daemon=daemon), []
+                start = mock.patch.object(thread, "start", lambda: starters.append(threading.get_ident()))
+                with start, mock.patch.object(_platform, "WITH_RELEASES", releases):
+                    _platform.start_thread(thread)
+                self.assertEqual(starters == [threading.get_ident()], here)
+
     def test_thread_that_does_not_begin(self):
         """The start of one that the program's end waits for is waited for, but not without an end."""
         go_on = threading.Event()

@@ -502,15 +502,21 @@ def wait_to_receive(sock: sockets.socket, timeout: float) -> None:
 _THREAD_BEGIN_TIME = 10.0
 
 
+# Whether a signal handler that raises leaves no lock of `threading` held that all threads need: where
+# it comes at the begin or end of a ``with`` block, others never release the block's lock (CPython,
+# issues 74174 and 148874).
+WITH_RELEASES = (3, 10) <= sys.version_info < (3, 14) and sys.implementation.name == "cpython"
+
+
 def start_thread(thread: Any) -> None:
     """Start ``thread``; if a signal handler raises meanwhile, raise that.
 
     In the middle of its wait for the new thread `threading` would then keep a lock, for which
     that thread waits for ever; or release one that it does not hold, and raise RuntimeError. As a
     daemon such a thread does no harm. One that the program's end waits for is started by
-    another thread: handlers run in the main thread alone.
+    another thread: handlers run in the main thread alone. So is each, without `WITH_RELEASES`.
     """
-    if not thread.daemon:
+    if not (thread.daemon and WITH_RELEASES):
         _start_elsewhere(thread)
         return
     handled = sys.exc_info()[1]
