@@ -252,7 +252,9 @@ class TestPlatform(SingletonTestCase):
         for daemon, releases, here in ((True, True, True), (True, False, False), (False, True, False)):
             with self.subTest(daemon=daemon, releases=releases):
                 thread, starters = threading.Thread(target=int, daemon=daemon), []
-                start = mock.patch.object(thread, "start", lambda: starters.append(threading.get_ident()))
+                start = mock.patch.object(
+                    thread, "start", lambda to=starters: to.append(threading.get_ident())
+                )
                 with start, mock.patch.object(_platform, "WITH_RELEASES", releases):
                     _platform.start_thread(thread)
                 self.assertEqual(starters == [threading.get_ident()], here)

@@ -58,6 +58,7 @@ _LIMITS = {
     "SHORT": (_peers, "SHORT"),
     "THREAD_BEGIN_TIME": (_platform, "_THREAD_BEGIN_TIME"),
     "WAIT_STEP": (_client, "_WAIT_STEP"),
+    "WITH_RELEASES": (_platform, "WITH_RELEASES"),
 }
 
 ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
