@@ -127,6 +127,14 @@ class TestInProcess(SingletonTestCase):
             self.join(inside.io_thread(app))
         self.assert_free()
 
+    def test_release_while_the_host_takes_what_has_woken_it(self):
+        app = self.singleton()
+        with inside.told_to_close_as_they_drain():
+            inside.wake(app)
+            self.join(inside.io_thread(app))
+        app.release()
+        self.assert_free()
+
     def test_release_tells_if_it_cannot_be_done(self):
         app = self.singleton()
         blocked, go_on = threading.Event(), threading.Event()

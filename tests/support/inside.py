@@ -418,6 +418,20 @@ def hosts_die_before_the_answer():
 
 
 @contextlib.contextmanager
+def told_to_close_as_they_drain():
+    """Have hosts be told to close just before they take the bytes that have woken them."""
+    drain = _host.Host._drain_wakened
+
+    def hear_and_drain(host):
+        host._closing = True
+        host._wake_to_close()
+        drain(host)
+
+    with mock.patch.object(_host.Host, "_drain_wakened", hear_and_drain):
+        yield
+
+
+@contextlib.contextmanager
 def always_more_to_do(app):
     """Have the host find an event whenever it looks for one."""
     selector = app._host._selector
