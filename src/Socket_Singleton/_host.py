@@ -434,10 +434,11 @@ class Host(_platform.ForkAware):
                     self._drop(peer)
 
     def _drain_wakened(self) -> None:
-        """Take what woke this thread, so that it does not do so again; at its end it was told to close."""
+        """Take what woke this thread, so that it does not do so again; its end says to close."""
         try:
             while self._wakened.recv(_READ_SIZE):
                 pass
+            self._closing = True
         except BlockingIOError:
             pass
 
