@@ -96,7 +96,7 @@ class Soak:
         """Yield what no single launch can show."""
         if self.counts["rounds"] and not (self.counts["hosts"] and self.counts["delivered"]):
             yield "nothing happened: without hosts and deliveries nothing was checked"
-        long = self._launches // KINDS_OF_ROUNDS >= LONGEST_ROUND and len(self.violations) < SHOWN
+        long = self.counts["launch"] >= KINDS_OF_ROUNDS * LONGEST_ROUND
         if long and not self.counts["memory: hosts measured"]:
             yield "memory was not measured: no host took enough launches"
 
