@@ -459,7 +459,7 @@ class TestNamedStrangers(NamedTestCase):
     def test_host_with_another_key(self):
         with self.at_home(self.make_folder()):
             app = self.named()
-        self.assert_told("another key", "another user, secret or home")
+        self.assert_told("another key", "another home")
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_host_of_another_user(self):
@@ -477,7 +477,7 @@ class TestNamedStrangers(NamedTestCase):
             "host",
             env=env,
         )
-        self.assert_told("another user")
+        self.assert_told("another user's")
         squatter.kill()
         self.assertNotIn("got", squatter.out)
 

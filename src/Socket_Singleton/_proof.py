@@ -301,7 +301,9 @@ class LaunchSide:
     def _judge_proof(self, hello: bytes, proof: bytes) -> bytes:
         self._said += hello
         if not _compare_digest(proof, self._identity.prove(_HOST_LABEL, self._said, self._place)):
-            self._find_stranger("it has another name, or another key: that of another user, secret or home")
+            self._find_stranger(
+                "it has another name, or another key: another user's, another secret's or another home's"
+            )
             return b""
         self.pid = int.from_bytes(hello[1 + NONCE_SIZE :], "big")
         if self._packet is None:
