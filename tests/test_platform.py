@@ -249,13 +249,13 @@ class TestPlatform(SingletonTestCase):
 
     def test_where_a_thread_is_started(self):
         """Where a signal handler could leave a lock of `threading` held: by a thread without handlers."""
-        for daemon, releases, here in ((True, True, True), (True, False, False), (False, True, False)):
-            with self.subTest(daemon=daemon, releases=releases):
+        for daemon, wanted, here in ((True, True, True), (True, False, False), (False, True, False)):
+            with self.subTest(daemon=daemon, wanted=wanted):
                 thread, starters = threading.Thread(target=int, daemon=daemon), []
                 start = mock.patch.object(
                     thread, "start", lambda to=starters: to.append(threading.get_ident())
                 )
-                with start, mock.patch.object(_platform, "WITH_RELEASES", releases):
+                with start, mock.patch.object(_platform, "STARTS_HERE", wanted):
                     _platform.start_thread(thread)
                 self.assertEqual(starters == [threading.get_ident()], here)
 

@@ -502,10 +502,13 @@ def wait_to_receive(sock: sockets.socket, timeout: float) -> None:
 _THREAD_BEGIN_TIME = 10.0
 
 
-# Whether a signal handler that raises leaves no lock of `threading` held that all threads need: where
-# it comes at the begin or end of a ``with`` block, others never release the block's lock (CPython,
-# issues 74174 and 148874).
-WITH_RELEASES = (3, 10) <= sys.version_info < (3, 14) and sys.implementation.name == "cpython"
+# Whether a daemon thread is started by the thread that wants it. A signal handler that raises at the
+# begin or end of a ``with`` block may leave the block's lock held, here one of `threading` that all threads
+# need: before CPython 3.10, and from 3.14 on (issues 74174 and 148874). But before 3.9.6 a thread
+# that ends while the system has no descriptor left aborts the program (bpo-44434), and is worse.
+STARTS_HERE = sys.implementation.name == "cpython" and (
+    sys.version_info < (3, 9) or (3, 10) <= sys.version_info < (3, 14)
+)
 
 
 def start_thread(thread: Any) -> None:
@@ -514,9 +517,9 @@ def start_thread(thread: Any) -> None:
     In the middle of its wait for the new thread `threading` would then keep a lock, for which
     that thread waits for ever; or release one that it does not hold, and raise RuntimeError. As a
     daemon such a thread does no harm. One that the program's end waits for is started by
-    another thread: handlers run in the main thread alone. So is each, without `WITH_RELEASES`.
+    another thread: handlers run in the main thread alone. So is each, without `STARTS_HERE`.
     """
-    if not (thread.daemon and WITH_RELEASES):
+    if not (thread.daemon and STARTS_HERE):
         _start_elsewhere(thread)
         return
     handled = sys.exc_info()[1]

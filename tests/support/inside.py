@@ -57,8 +57,8 @@ _LIMITS = {
     "READ_SIZE": (_host, "_READ_SIZE"),
     "SHORT": (_peers, "SHORT"),
     "THREAD_BEGIN_TIME": (_platform, "_THREAD_BEGIN_TIME"),
+    "STARTS_HERE": (_platform, "STARTS_HERE"),
     "WAIT_STEP": (_client, "_WAIT_STEP"),
-    "WITH_RELEASES": (_platform, "WITH_RELEASES"),
 }
 
 ACK, MAX_PACKET = _wire.ACK, _wire.MAX_PACKET
