@@ -1065,6 +1065,7 @@ class TestOwnedAndAnswered(HostTestCase):
                 app.release()
                 self.assertEqual((self.observer.calls, app.arguments), ([("word",)], ()))
 
+    @needs_resets
     def test_launch_without_arguments_that_cannot_be_answered_does_not_count(self):
         kind = inside.failing("send", OSError(errno.ENOBUFS, "no buffers"))
         with inside.sockets_of_peers(kind):
@@ -1073,6 +1074,7 @@ class TestOwnedAndAnswered(HostTestCase):
             self.assertEqual((len(kind.failed), app.clients), (1, 1))
             self.assert_serves(app)
 
+    @needs_resets
     def test_launch_that_there_is_no_memory_to_keep_is_not_owned(self):
         app = self.host()
         inside.no_memory_to_keep(app)
