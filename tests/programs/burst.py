@@ -9,6 +9,7 @@ Prints, as JSON, what became of each: ["host", what its observer got],
 import json
 import os
 import sys
+import threading
 
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
@@ -26,6 +27,9 @@ def launch(number, go, over):
     app.trace(lambda args: got.append(args))
     os.read(over, 1)
     app.release()
+    for thread in threading.enumerate():  # one may be about to call the observer
+        if thread is not threading.current_thread():
+            thread.join()
     return "host", got + list(app.arguments)
 
 
