@@ -48,9 +48,10 @@ How each thing is measured:
    Every launch is counted: a figure that lost some says how many.
 7. *Stalled peers.* The same from 4 senders, beside connections that were opened right
    before and on which nothing comes.
-8. *Lock.* From the call to the return, with everything imported that the import
-   statement imports: the first time in a process, which is the one that an application
-   sees and includes what is imported only then; and again, in the same process.
+8. *Lock.* A first launch: from `exec` to the exit of an application that takes the lock and has
+   nothing else to do. First in a process: from the call to the return, with everything imported
+   that the import statement imports, and with the time to import what is imported only then. Again:
+   the same, later in that process.
 9. *Size.* The hand-off of one launch at a time, many words of 1,000 bytes in all, compared with what
    was sent. Copies: what the first one of its size adds to the peak of the host's resident memory
    (VmHWM), after a small one, over the size. The 1 KB are 1,000 bytes, since 2.0.0 reads 1,024.
@@ -62,7 +63,7 @@ How each thing is measured:
     the lock where it is no port. From SIGKILL, with a silent peer connected, to the moment
     where another process, which tries all the time, is the host.
 
-What the figures do not say: 1 to 4 and 12 hold the machine's way to start and to end
+What the figures do not say: 1 to 4, the first launch of 8, and 12 hold the machine's way to start and to end
 processes as well. Senders of *this*, *beside*, *2.0.0* and *floor* are the same bare sockets,
 so 5 to 9 and 11 compare hosts; the peers' senders are their own, in Python, and so is that of
 *named*, which is the library's. 2.0.0 calls its observer after one read, before it knows that the

@@ -31,6 +31,7 @@ from .subjects import BARE, FLOOR, OLD, PYTHON, SUBJECTS, THIS
 PANELS = {
     "observed": "Start to observer",
     "launch": "A second launch, start to end",
+    "first launch": "A first launch, which ends at once",
     "import": "Import, whole process",
     "status": "python -m Socket_Singleton status",
     "run": "python -m Socket_Singleton run -- true",

@@ -197,8 +197,28 @@ class TestPlatform(SingletonTestCase):
         one, other = _platform.connected_pair()
         other.sendall(b"there")
         self.assertEqual(one.recv(10), b"there")
+        self.assertIsNone(other.gettimeout())
         one.close()
         other.close()
+
+    def test_pair_whose_connection_goes_elsewhere(self):
+        """On Windows another program could listen on the very port, if the option did not keep it away."""
+        options = []
+
+        class Led(inside.LaunchSocket):
+            def setsockopt(self, *option):
+                options.append(option)
+
+            def getsockname(self):
+                return elsewhere.getsockname()
+
+        with socket.socket() as elsewhere, Stopwatch() as took:
+            elsewhere.bind(("127.0.0.1", self.port))
+            elsewhere.listen(1)
+            with inside.limits(OWN_TIME=0.01), mock.patch.object(_platform.sockets, "socket", Led):
+                self.assertRaises(socket.timeout, _platform.connected_pair)
+        self.assertLess(took.seconds, PATIENCE / 2)
+        self.assertEqual(options, [(socket.SOL_SOCKET, inside.exclusive_option(), 1)])
 
     def test_name_of_a_file_that_is_taken(self):
         folder = self.make_folder()
@@ -264,7 +284,7 @@ class TestPlatform(SingletonTestCase):
         go_on = threading.Event()
         self.addCleanup(go_on.set)
         thread = threading.Thread(target=int)
-        with inside.limits(THREAD_BEGIN_TIME=0.01), mock.patch.object(thread, "start", go_on.wait):
+        with inside.limits(OWN_TIME=0.01), mock.patch.object(thread, "start", go_on.wait):
             self.assertRaisesRegex(RuntimeError, "did not begin", _platform.start_thread, thread)
 
 

@@ -27,7 +27,7 @@ def measurements(bench: Bench) -> list[Measurement]:
         (5, "Hand-off, one launch per millisecond", hand_off.HAND_OFF, hand_off.step_hand_off, n),
         (6, "Launches per second", hand_off.rates(plan), hand_off.step_rate, n),
         (7, beside, hand_off.beside_stalled(plan), hand_off.step_stalled, n),
-        (8, "Taking the lock, in process", starts.LOCK, starts.step_lock, n, p),
+        (8, "Taking the lock", starts.LOCK, starts.step_lock, n, p),
         (9, "Size: hand-off, and copies in memory", hand_off.sizes(plan), hand_off.step_size, n),
         (10, "Idle host", hosts.IDLE, hosts.step_idle, idle_n, 1, hosts.idle_host),
         (11, "Growth: hand-off, and memory", hand_off.growth(plan), hand_off.step_growth, growth_n),

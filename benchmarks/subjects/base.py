@@ -90,8 +90,13 @@ class Subject:
         return [word.format(**place._asdict()) for word in cls.RUN]
 
     @classmethod
+    def first_script(cls, place: Place) -> str:
+        """Return a first launch, which ends at once."""
+        return "\n".join([cls.IMPORT, cls.TAKE.format(**place._asdict())])
+
+    @classmethod
     def idle_script(cls, place: Place) -> str:
-        return "\n".join([cls.IMPORT, cls.TAKE.format(**place._asdict()), cls.STAY])
+        return "\n".join([cls.first_script(place), cls.STAY])
 
     @classmethod
     def launch_script(cls, place: Place) -> str:

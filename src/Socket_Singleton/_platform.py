@@ -49,6 +49,10 @@ MORE = getattr(sockets, "MSG_MORE", 0)
 # known at once, but Windows asks three times before it says so, for about 2 s.
 LOOK_TIME = 3.0 if sys.platform == "win32" else 2.0
 
+# Seconds for what only this process takes part in: that a new thread begins, that a connection to
+# a listener of its own is there. It takes microseconds; this is there so that no wait is endless.
+_OWN_TIME = 10.0
+
 # SO_EXCLUSIVEADDRUSE, which the socket module has on Windows only. winsock2.h
 # defines it as the complement of SO_REUSEADDR.
 _SO_EXCLUSIVEADDRUSE = ~4
@@ -178,15 +182,24 @@ def socket_pair() -> tuple[sockets.socket, sockets.socket]:
 
 
 def connected_pair() -> tuple[sockets.socket, sockets.socket]:
-    """Return what ``socketpair`` does, where the system has none (Windows): a connection to a listener."""
+    """Return what ``socketpair`` does, where the system has none (Windows): a connection to a listener.
+
+    Raises:
+        socket.timeout: the connection went elsewhere.
+        ConnectionError: the listener got another one.
+    """
     with_us = False
     listener = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM)
     one = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM)
     try:
+        # Nobody else may listen on this port meanwhile: there the connection could go.
+        listener.setsockopt(sockets.SOL_SOCKET, exclusive_option(), 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
+        listener.settimeout(_OWN_TIME)
         one.connect(listener.getsockname())
         other = accept(listener)
+        other.setblocking(True)  # Windows gives it the listener's mode
         # Another program may have been first; CPython's own `socketpair` looks since 3.12.5 (CVE-2024-3219).
         with_us = other.getpeername() == one.getsockname()
         if not with_us:
@@ -498,10 +511,6 @@ def wait_to_receive(sock: sockets.socket, timeout: float) -> None:
         raise sockets.timeout("timed out")
 
 
-# Seconds for a new thread to begin. That takes microseconds; it is there so that no wait is endless.
-_THREAD_BEGIN_TIME = 10.0
-
-
 # Whether a daemon thread is started by the thread that wants it. A signal handler that raises at the
 # begin or end of a ``with`` block may leave the block's lock held, here one of `threading` that all threads
 # need: before CPython 3.10, and from 3.14 on (issues 74174 and 148874). But before 3.9.6 a thread
@@ -547,7 +556,7 @@ def _start_elsewhere(thread: Any) -> None:
             begun.release()
 
     _thread.start_new_thread(start, ())
-    if not begun.acquire(timeout=_THREAD_BEGIN_TIME):
+    if not begun.acquire(timeout=_OWN_TIME):
         raise RuntimeError("the I/O thread of Socket_Singleton did not begin")
     if errors:
         raise errors[0]

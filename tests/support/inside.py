@@ -52,11 +52,11 @@ _LIMITS = {
     "MAX_PACKET": (_wire, "MAX_PACKET"),
     "MAX_PEERS": (_peers, "MAX_PEERS"),
     "MAX_WAITING": (_inbox, "MAX_WAITING"),
+    "OWN_TIME": (_platform, "_OWN_TIME"),
     "PAUSE": (_host, "_PAUSE"),
     "PEER_TIME": (_peers, "PEER_TIME"),
     "READ_SIZE": (_host, "_READ_SIZE"),
     "SHORT": (_peers, "SHORT"),
-    "THREAD_BEGIN_TIME": (_platform, "_THREAD_BEGIN_TIME"),
     "STARTS_HERE": (_platform, "STARTS_HERE"),
     "WAIT_STEP": (_client, "_WAIT_STEP"),
 }
