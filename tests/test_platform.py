@@ -344,12 +344,20 @@ class TestWindows(SingletonTestCase):
 
 
 INTERRUPTED = """
-import _thread, sys, threading
+import _thread, sys, threading, time
 from Socket_Singleton import Socket_Singleton
 place = dict(name="test", secret="key", port=int(sys.argv.pop(1)))
 
+def where_main_is():
+    frame = sys._current_frames()[threading.main_thread().ident]
+    return frame, frame.f_lasti
+
 def interrupt():
     sys.stdin.readline()
+    before = None
+    while before != where_main_is():  # it is to wait already: before that, Ctrl-C ends anything
+        before = where_main_is()
+        time.sleep(0.05)
     _thread.interrupt_main()
 
 threading.Thread(target=interrupt, daemon=True).start()
