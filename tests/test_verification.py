@@ -256,6 +256,16 @@ class TestJudge(unittest.TestCase):
                 self.round.arrives(host, launch, owned=0.22, got=0.23)
                 self.assert_found(*found)
 
+    def test_an_owner_that_was_killed_before_it_said_that_it_was_the_host(self):
+        words = f"Socket_Singleton: it {OWNED_AND_LOST}\n"
+        for killed, found in ((0.25, []), (0.9, ["left without an answer by a host that lived on"])):
+            with self.subTest(killed=killed):
+                self.round = Forged(name="org.example.soak")
+                host = self.round.child(ending="killed", killed=killed, status=KILL)
+                launch = self.round.launch(asks=True, status=1, err=words)
+                self.round.arrives(host, launch, owned=0.22, got=0)
+                self.assert_found(*found)
+
     def test_one_that_asks_and_vanished(self):
         self.round = Forged(name="org.example.soak")
         words = f"Socket_Singleton: it {OWNED_AND_LOST}\n"

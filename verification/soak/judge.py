@@ -226,9 +226,16 @@ class Judge:
         """A launch that asks, and was told that the host has gone that owned it."""
         self._was_owned(child)
         self.counts["owned, and left without an answer"] += 1
-        ends = [self._tenures[owner.host.number].until for owner in self._owners[child.number]]
-        if not any(end <= child.ended for end in ends):
+        if not any(self._end_of(owner.host) <= child.ended for owner in self._owners[child.number]):
             self._violation("left without an answer by a host that lived on", child)
+
+    def _end_of(self, host: Child) -> float:
+        """Return the earliest moment at which a host may have ended."""
+        tenure = self._tenures.get(host.number)
+        if tenure is not None:
+            return tenure.until
+        # It serves before its constructor returns, and was killed before it could say that it was the host.
+        return host.ended if host.killed is None else host.killed
 
     def _was_told(self, child: Child) -> None:
         arrived = bool(self._arrivals[child.number])
