@@ -1253,6 +1253,25 @@ class TestUnexpectedError(HostTestCase):
                 wait_until(lambda before=before: not left_behind(before)[0], "no thread is left")
                 self.assertEqual(left_behind(before), NOTHING)
 
+    def test_port_that_was_free_already(self):
+        """The last launch that the host takes frees it; then comes the fault, before the answer."""
+        fault = mock.Mock(side_effect=RuntimeError("a fault of ours"))
+        hook = mock.patch.object(threading, "excepthook", lambda _: None, create=True)
+        before = left_behind()
+        with hook, inside.answers_of_hosts(fault), contextlib.redirect_stderr(io.StringIO()):
+            app = self.host(release_threshold=1)
+            thread = inside.io_thread(app)
+            self.assertRaises(ConnectionError, self.exchange, b"word\0")
+            self.join(thread)
+        fault.assert_called_once()
+        self.assertFalse(app._listening)
+        self.assertTrue(app.join(0))
+        self.assert_free()
+        self.assertFalse(inside.follows_forks(app))
+        app.release()
+        wait_until(lambda: not left_behind(before)[0], "no thread is left")
+        self.assertEqual(left_behind(before), NOTHING)
+
     def test_release_from_an_observer(self):
         app = self.fail()
         app.trace(lambda _: app.release())

@@ -12,7 +12,8 @@ serving    no descriptor, no memory for one more peer    pausing, for `_PAUSE`
 pausing    the pause is over                             serving
 serving,   `close`, the timeout, the threshold           closing: the port is free at
 pausing                                                  once, or as soon as it wakes
-closing    all connections are ended, or left alone      shut
+closing    all connections are ended, or left alone;     shut
+           or an unexpected error
 serving,   an unexpected error                           failed: nobody is served, and
 pausing                                                  the port is held until `close`
 failed     `close`                                       shut
@@ -801,12 +802,16 @@ class Host(_platform.ForkAware):
             self._selector.unregister(sock)
 
     def _fail(self) -> None:
-        """Serve nobody any more, after an error that nobody expected, but hold the port."""
+        """Serve nobody any more, after an error that nobody expected, but hold the port, if it is held."""
         self._hand_out_by = 0.0
         self._hand_out()
         for peer in self._peers:
             peer.sock.close()
-        self._end_thread(FAILED)
+        if self.holds_port:
+            self._end_thread(FAILED)
+        else:
+            _platform.forget_forks(self)
+            self._end_thread(SHUT)
 
     def _end_thread(self, state: str) -> None:
         if self._selector is not None:
