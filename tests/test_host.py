@@ -1261,8 +1261,11 @@ class TestUnexpectedError(HostTestCase):
         with hook, inside.answers_of_hosts(fault), contextlib.redirect_stderr(io.StringIO()):
             app = self.host(release_threshold=1)
             thread = inside.io_thread(app)
-            self.assertRaises(ConnectionError, self.exchange, b"word\0")
-            self.join(thread)
+            with self.connect() as peer:
+                peer.sendall(b"word\0")
+                peer.shutdown(socket.SHUT_WR)
+                self.join(thread)
+                self.assert_ended(peer)
         fault.assert_called_once()
         self.assertFalse(app._listening)
         self.assertTrue(app.join(0))
