@@ -197,9 +197,23 @@ class TestPlatform(SingletonTestCase):
         one, other = _platform.connected_pair()
         other.sendall(b"there")
         self.assertEqual(one.recv(10), b"there")
-        self.assertIsNone(other.gettimeout())
         one.close()
         other.close()
+
+    def test_both_of_a_pair_block(self):
+        """Though the listener does not, and on Windows what it accepts is as it is."""
+        accept = _platform.accept
+
+        def accept_as_windows(listener):
+            accepted = accept(listener)
+            accepted.setblocking(False)
+            return accepted
+
+        with mock.patch.object(_platform, "accept", accept_as_windows):
+            pair = _platform.connected_pair()
+        for sock in pair:
+            self.addCleanup(sock.close)
+            self.assertIsNone(sock.gettimeout())
 
     def test_pair_whose_connection_goes_elsewhere(self):
         """On Windows another program could listen on the very port, if the option did not keep it away."""
