@@ -1152,6 +1152,19 @@ class TestOwnedAndAnswered(HostTestCase):
             self.assertEqual(self.outcome("word"), "host")
         self.assertEqual((len(kind.failed), app.clients, app.arguments), (1, 1, ()))
 
+    def test_last_launch_is_not_owned_if_the_port_cannot_be_closed(self):
+        kind = inside.failing("close", OSError(errno.EIO, "it failed"))
+        with inside.sockets_of_launches(kind):
+            app = self.host(release_threshold=2)
+        self.assertEqual(self.exchange(b"first\0"), ACK)
+        self.assert_reset(self.say(b"word\0"))
+        self.assertIs(app.join(PATIENCE), True)
+        self.assertEqual((len(kind.failed), app.clients), (1, 1))
+        self.observer.wait_for(("first",))
+        app.release()
+        self.assertEqual((self.observer.calls, app.arguments), ([("first",)], ()))
+        self.assert_free()
+
     def test_refusal_that_cannot_be_sent_is_a_reset(self):
         for secret, packet in ((None, b"later\0"), ("right", b"wrong\0")):
             kind = inside.failing(
@@ -1210,7 +1223,7 @@ class TestWhoCounts(HostTestCase):
 class TestUnexpectedError(HostTestCase):
     """A fault of ours on the I/O thread ends the service, and never the exclusion."""
 
-    def fail(self, **options):
+    def failed_host(self, **options):
         """Return a host whose I/O thread has failed, with a launch that it had just answered, and a peer."""
         error, due, told = RuntimeError("a fault of ours"), [], []
 
@@ -1238,7 +1251,7 @@ class TestUnexpectedError(HostTestCase):
         for timeout in (0, PATIENCE):
             with self.subTest(timeout=timeout), contextlib.ExitStack() as over:
                 before = left_behind()
-                app = self.fail(timeout=timeout)
+                app = self.failed_host(timeout=timeout)
                 over.enter_context(host_clock_ahead())
                 # Its thread has ended: no timeout will fire, and none keeps the program.
                 self.observer.wait_for(("told",))
@@ -1252,6 +1265,22 @@ class TestUnexpectedError(HostTestCase):
                 self.assertFalse(inside.follows_forks(app))
                 wait_until(lambda before=before: not left_behind(before)[0], "no thread is left")
                 self.assertEqual(left_behind(before), NOTHING)
+
+    def test_launch_that_was_not_told_is_not_handed_out(self):
+        """It is reset with the other peers, and asks again."""
+        kind = inside.failing("send", RuntimeError("a fault of ours"), when=lambda data, *_: data == ACK)
+        hook = mock.patch.object(threading, "excepthook", lambda _: None, create=True)
+        with hook, inside.sockets_of_peers(kind), contextlib.redirect_stderr(io.StringIO()):
+            app = self.host()
+            with self.connect() as peer:
+                peer.sendall(b"word\0")
+                peer.shutdown(socket.SHUT_WR)
+                self.join(inside.io_thread(app))
+                self.assert_ended(peer)
+        self.assertEqual((len(kind.failed), app.clients, app.arguments), (1, 0, ()))
+        app.release()
+        self.assertEqual(self.observer.calls, [])
+        self.assert_free()
 
     def test_port_that_was_free_already(self):
         """The last launch that the host takes frees it; then comes the fault, before the answer."""
@@ -1276,7 +1305,7 @@ class TestUnexpectedError(HostTestCase):
         self.assertEqual(left_behind(before), NOTHING)
 
     def test_release_from_an_observer(self):
-        app = self.fail()
+        app = self.failed_host()
         app.trace(lambda _: app.release())
         app._append_args(("word",))
         self.assert_free()

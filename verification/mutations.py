@@ -43,20 +43,22 @@ MUTATIONS: dict[str, list[Change]] = {
             """\
         if wanted and not self._take_in(peer, launch):
             return
-        self._count_client(""",
+        try:
+            self._count_client(""",
             """\
-        self._count_client(""",
+        try:
+            self._count_client(""",
         ),
         Change(
             "_host.py",
             """\
         if peer.talk.asks:
-            self._keep_asking(""",
+            self._end_stream(""",
             """\
         if wanted and not self._take_in(peer, launch):
             return
         if peer.talk.asks:
-            self._keep_asking(""",
+            self._end_stream(""",
         ),
     ],
     # An observer has a launch that may not be told any more, and goes to the next host.
@@ -64,11 +66,11 @@ MUTATIONS: dict[str, list[Change]] = {
         Change(
             "_host.py",
             """\
-        if not self._acknowledge(peer):
+            self._acknowledge(peer)
 """,
             """\
-        self._delivery.hand_out()
-        if not self._acknowledge(peer):
+            self._delivery.hand_out()
+            self._acknowledge(peer)
 """,
         ),
     ],

@@ -560,8 +560,9 @@ class Host(_platform.ForkAware):
         """Own the launch that a peer has brought whole, and tell it so: both, or neither.
 
         Past the `ACK`, which the peer may have seen, the launch is owned whatever
-        fails. What fails before it takes the launch back out of the inbox. Only what is
-        answered is handed out, later: see `_next_events`, and `Inbox.tell` for the reason.
+        fails. What fails before it takes the launch back out of the inbox, and is raised:
+        then the peer has to be reset. Only what is answered is handed out, later: see
+        `_next_events`, and `Inbox.tell` for the reason.
         """
         if self._closing or time.monotonic() >= self._end:
             self._closing = True
@@ -580,21 +581,26 @@ class Host(_platform.ForkAware):
         wanted = bool(words) or settings.notify_empty
         if wanted and not self._take_in(peer, launch):
             return
-        self._count_client(is_launch=True)  # the port is free before its last launch is answered
-        if not self._acknowledge(peer):
-            if self.holds_port:  # else this launch reached the threshold: its count is why the port is free
-                self._count_client(is_launch=True, by=-1)
-            if wanted:
-                self._delivery.inbox.withdraw(launch)
-            self._drop(peer)
-            return
+        try:
+            self._count_client(is_launch=True)  # the port is free before its last launch is answered
+            self._acknowledge(peer)
+        except BaseException:
+            self._disown(launch, wanted)
+            raise
         if self._hand_out_by == _NEVER:
             self._hand_out_by = time.monotonic() + _HEAD_START
         if peer.talk.asks:
+            self._end_stream(peer.sock, shutdown=False)
             self._keep_asking(peer, launch, wanted)
         else:
-            self._forget(peer)
-            peer.sock.close()
+            self._end_in_order(peer)
+
+    def _disown(self, launch: Launch, wanted: bool) -> None:
+        """Undo what was done for a launch whose peer could not be told."""
+        if self.holds_port:  # else this launch reached the threshold: its count is why the port is free
+            self._count_client(is_launch=True, by=-1)
+        if wanted:
+            self._delivery.inbox.withdraw(launch)
 
     def _new_reply(self, peer: Peer) -> Reply:
         return Reply(lambda answer: self.send(peer, answer), self._settings)
@@ -619,8 +625,8 @@ class Host(_platform.ForkAware):
             if peer.state == _peers.HELD:
                 return
 
-    def _acknowledge(self, peer: Peer) -> bool:
-        """Tell a peer that its launch is owned; return whether that holds."""
+    def _acknowledge(self, peer: Peer) -> None:
+        """Tell a peer that its launch is owned; the byte may go with the end of the stream, which is next."""
         more = 0 if peer.talk.asks else _platform.MORE
         try:
             peer.sock.send(ACK, more)
@@ -628,11 +634,8 @@ class Host(_platform.ForkAware):
             # The peer has gone. A launch with a name waits for this answer: if it lives, it says
             # that it was not taken. Any other peer may be a tool that sends and goes, and asks no
             # second time.
-            return not peer.talk.proved
-        except (OSError, MemoryError):
-            return False
-        self._end_stream(peer.sock, shutdown=not peer.talk.asks)
-        return True
+            if peer.talk.proved:
+                raise
 
     def _refuse(self, peer: Peer, reason: bytes) -> None:
         """Tell a peer that its launch is not taken. What it still sends is thrown away.
