@@ -19,6 +19,11 @@ ROOT = HERE.parent.parent
 PROGRAMS = ROOT / "tests" / "programs"
 TEST_APP = ROOT / "test_app.py"
 
+# Where the suite runs in the background of a script (`&`), it was started to ignore SIGINT, and so
+# would be all that it starts. What has a handler here has the default there.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Program:
     """A child process whose output is read as it comes."""
