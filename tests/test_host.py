@@ -1091,14 +1091,7 @@ class TestOwnedAndAnswered(HostTestCase):
         self.assertEqual((app.clients, app.arguments, inside.count_waiting_bytes(app)), (2, (), 0))
 
     def test_launch_whose_connection_cannot_be_closed_is_owned(self):
-        kind = inside.failing("close", OSError(errno.EIO, "it failed"))
-        fail = kind.close
-
-        def close_and_fail(sock):
-            inside.LaunchSocket.close(sock)
-            fail(sock)
-
-        kind.close = close_and_fail
+        kind = inside.failing_as_it_closes()
         with inside.sockets_of_peers(kind):
             app = self.host()
             self.assertEqual(self.exchange(b"word\0"), ACK)
@@ -1153,17 +1146,21 @@ class TestOwnedAndAnswered(HostTestCase):
         self.assertEqual((len(kind.failed), app.clients, app.arguments), (1, 1, ()))
 
     def test_last_launch_is_not_owned_if_the_port_cannot_be_closed(self):
-        kind = inside.failing("close", OSError(errno.EIO, "it failed"))
-        with inside.sockets_of_launches(kind):
-            app = self.host(release_threshold=2)
-        self.assertEqual(self.exchange(b"first\0"), ACK)
-        self.assert_reset(self.say(b"word\0"))
-        self.assertIs(app.join(PATIENCE), True)
-        self.assertEqual((len(kind.failed), app.clients), (1, 1))
-        self.observer.wait_for(("first",))
-        app.release()
-        self.assertEqual((self.observer.calls, app.arguments), ([("first",)], ()))
-        self.assert_free()
+        for kind in (
+            inside.failing("close", OSError(errno.EIO, "it failed")),
+            inside.failing_as_it_closes(),
+        ):
+            with self.subTest(kind=kind.close):
+                with inside.sockets_of_launches(kind):
+                    app = self.host(release_threshold=2)
+                self.assertEqual(self.exchange(b"first\0"), ACK)
+                self.assert_reset(self.say(b"word\0"))
+                self.assertIs(app.join(PATIENCE), True)
+                self.assertEqual((len(kind.failed), app.clients), (1, 1))
+                self.observer.wait_for(("first",))
+                app.release()
+                self.assertEqual((self.observer.calls, app.arguments), ([("first",)], ()))
+                self.assert_free()
 
     def test_refusal_that_cannot_be_sent_is_a_reset(self):
         for secret, packet in ((None, b"later\0"), ("right", b"wrong\0")):
@@ -1281,6 +1278,25 @@ class TestUnexpectedError(HostTestCase):
         app.release()
         self.assertEqual(self.observer.calls, [])
         self.assert_free()
+
+    def test_port_that_was_to_be_freed(self):
+        """A host whose time is over frees it, though its end fails."""
+        kind, before = inside.failing_as_it_closes(), left_behind()
+        hook = mock.patch.object(threading, "excepthook", lambda _: None, create=True)
+        with hook, contextlib.redirect_stderr(io.StringIO()):
+            with inside.sockets_of_launches(kind):
+                app = self.host(timeout=PATIENCE)
+            thread = inside.io_thread(app)
+            with host_clock_ahead():
+                inside.wake(app)
+                self.join(thread)
+        self.assertEqual(len(kind.failed), 1)
+        self.assertFalse(app._listening)
+        self.assertTrue(app.join(0))
+        self.assert_free()
+        app.release()
+        wait_until(lambda: not left_behind(before)[0], "no thread is left")
+        self.assertEqual(left_behind(before), NOTHING)
 
     def test_port_that_was_free_already(self):
         """The last launch that the host takes frees it; then comes the fault, before the answer."""

@@ -598,7 +598,8 @@ class Host(_platform.ForkAware):
     def _disown(self, launch: Launch, wanted: bool) -> None:
         """Undo what was done for a launch whose peer could not be told."""
         if self.holds_port:  # else this launch reached the threshold: its count is why the port is free
-            self._count_client(is_launch=True, by=-1)
+            self.clients -= 1
+            self._launches -= 1
         if wanted:
             self._delivery.inbox.withdraw(launch)
 
@@ -705,10 +706,10 @@ class Host(_platform.ForkAware):
             peer.watched = 0
             self._selector.unregister(peer.sock)
 
-    def _count_client(self, is_launch: bool, by: int = 1) -> None:
-        self.clients += by
+    def _count_client(self, is_launch: bool) -> None:
+        self.clients += 1
         if is_launch:
-            self._launches += by
+            self._launches += 1
             threshold = self._settings.release_threshold
             if threshold and self._launches >= threshold:
                 self._free_port()
@@ -801,15 +802,20 @@ class Host(_platform.ForkAware):
     def _unregister(self, sock: sockets.socket) -> None:
         """Have the selector forget ``sock``; it may never have known it, if `start` was interrupted."""
         known = self._selector.get_map() if self._selector is not None else None
-        if known and sock in known:
+        if known and sock.fileno() >= 0 and sock in known:  # to ask for a closed one raises
             self._selector.unregister(sock)
 
     def _fail(self) -> None:
-        """Serve nobody any more, after an error that nobody expected, but hold the port, if it is held."""
+        """Serve nobody any more, after an error that nobody expected, but hold the port, if it is held.
+
+        A host that was closing already frees it all the same.
+        """
         self._hand_out_by = 0.0
         self._hand_out()
         for peer in self._peers:
             peer.sock.close()
+        if self._closing:
+            self._free_port()
         if self.holds_port:
             self._end_thread(FAILED)
         else:

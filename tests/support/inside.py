@@ -91,6 +91,19 @@ def failing(method: str, error: BaseException, times: float = 1, when=lambda *_:
     return type("Failing", (LaunchSocket,), {method: fail_or_do, "failed": failed})
 
 
+def failing_as_it_closes():
+    """Return a class of sockets whose first `close` raises, and has closed, as it is with Python's own."""
+    kind = failing("close", OSError(errno.EIO, "it failed"))
+    fail_or_close = kind.close
+
+    def close_and_fail(sock):
+        LaunchSocket.close(sock)
+        fail_or_close(sock)
+
+    kind.close = close_and_fail
+    return kind
+
+
 def limit(name: str):
     """Return one of the package's constants."""
     module, attribute = _LIMITS[name]
