@@ -85,11 +85,9 @@ def end_group(leader):
 class TestCommand(SingletonTestCase):
     def setUp(self) -> None:
         super().setUp()
-        # main() changes how this process takes signals, in the tests that call it
-        # here; and a child started by a runner that ignores SIGINT would, too.
+        # main() changes how this process takes signals, in the tests that call it here.
         for number in (signal.SIGINT, signal.SIGTERM):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def begin(self, subcommand, *words, ready=None, **options) -> Program:
         """Start a subcommand, outside of the terminal that the tests may run in."""

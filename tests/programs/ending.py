@@ -38,8 +38,6 @@ if HOW == "ctrl-c":
     wakened, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
-    # A shell's background jobs begin with Ctrl-C ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with app:
         app.trace(quick)
         os.write(1, b"inside\n")

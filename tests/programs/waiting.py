@@ -10,7 +10,6 @@ releases.
 
 import gc
 import os
-import signal
 import sys
 import threading
 
@@ -34,8 +33,6 @@ def tell(error):
 
 claims = inside.claims_of_launches(tell)
 claims.__enter__()
-# A shell's background jobs begin with Ctrl-C ignored.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 before, interrupted = descriptors(), False
 try:
     app = Socket_Singleton(port=PORT, strict=False, wait=SECONDS, argv=[str(os.getpid())])
