@@ -1,12 +1,18 @@
-"""Check what is in the wheel and in the source archive: check_archives.py FOLDER."""
+"""Check the contents of the wheel and the source archive: check_archives.py FOLDER."""
 
+import re
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = {path.name for path in (ROOT / "src" / "Socket_Singleton").iterdir() if path.is_file()}
+PACKAGES = ROOT / "src"
+PACKAGE = {
+    path.relative_to(PACKAGES).as_posix()
+    for path in (PACKAGES / "Socket_Singleton").rglob("*")
+    if path.is_file() and "__pycache__" not in path.parts
+}
 SOURCE = [
     "LICENSE.txt",
     "README.md",
@@ -24,11 +30,14 @@ with zipfile.ZipFile(wheel) as archive:
     names = archive.namelist()
     (info,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
     packaged = {name for name in names if not name.startswith(info)}
-    assert packaged == {f"Socket_Singleton/{name}" for name in PACKAGE}, packaged
+    assert packaged == PACKAGE, packaged ^ PACKAGE
     assert "Socket_Singleton/py.typed" in names
     assert f"{info}/licenses/LICENSE.txt" in names, names
     metadata = archive.read(f"{info}/METADATA").decode()
     headers = metadata.partition("\n\n")[0].splitlines()
+    # Relative links do not work on the page of a package index.
+    relative = re.findall(r"\]\((?!https:|#).*?\)", metadata)
+    assert not relative, relative
     assert not [line for line in headers if line.startswith("Requires-Dist")], headers
     for header in ("Name: Socket_Singleton", "Requires-Python: >=3.7", "License-Expression: MIT"):
         assert header in headers, (header, headers)

@@ -1,4 +1,4 @@
-"""The installed package, in an environment that has nothing else, away from the source tree."""
+"""The installed package, in an environment without anything else, away from the source tree."""
 
 import importlib.metadata
 import os

@@ -1,1 +1,1 @@
-"""How fast it is, beside its released version, its peers, and bare sockets: see compare.py."""
+"""How fast it is, compared with its released version, other libraries, and bare sockets: see compare.py."""

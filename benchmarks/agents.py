@@ -1,258 +1,223 @@
-"""The agents: processes of their own, for whatever takes part in a measurement.
+"""The agents: processes that take part in a measurement.
 
-    python agents.py host|sender|taker|staller SUBJECT PORT PATH
+    python agents.py ROLE SUBJECT PORT PATH
 
-An agent says that it is ready, and then answers each line of words that it reads with
-one line of JSON. It ends when its input ends, so none is left when compare.py goes,
-however it goes.
+An agent prints a line when it is ready, and then answers each line of JSON, a command and its arguments,
+with a line of JSON. It ends when its input ends, so none is left behind when compare.py ends, for whatever
+reason.
 
-A launch is ``stamp NUL word NUL word NUL ...``, or a tuple of the same where a
-subject sends objects. The stamp is the monotonic clock right before `connect`, or right
-before the start of the process, in nanoseconds. Linux, macOS and Windows have one such
-clock for all processes.
+A launch consists of words, the first of which is a stamp: the monotonic clock right before `connect`, or
+right before the start of the process, in nanoseconds. Linux and macOS have one such clock for all processes.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
+import io
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
-from typing import Callable
+from typing import Callable, TextIO
 
-if __name__ == "__main__":  # as a program; its folder would hide what has the name of a file in it
+if __name__ == "__main__":  # its folder would hide modules that have the same name as a file in it
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from benchmarks.subjects import SUBJECTS
-from benchmarks.subjects.base import STAMP_LENGTH, Place, Subject, Taken, listen
+from benchmarks.subjects.base import STAMP_LENGTH, Place, Subject, is_free, listen
 
-ADDRESS = "127.0.0.1"
-WORD_LENGTH = 1000  # bytes with the NUL: a long path. Large launches are many paths.
+WORD_LENGTH = 1000  # bytes with the NUL, like a long path. Large launches consist of many paths.
+KEPT = 2000  # how many of the last launches a host knows the delays of
+SUCCEED_TIME = 2.0  # seconds after a kill in which another process has to become the host
 
-CONNECT_TIME = 1.0  # seconds for all stalled peers to get into the queue of a host that accepts nobody
-SUCCEED_TIME = 2.0  # seconds after a kill until which the next host is waited for
-
-
-def is_free(port: int) -> bool:
-    """Whether everybody can bind ``port`` now, also who does not set SO_REUSEADDR."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        try:
-            sock.bind((ADDRESS, port))
-        except OSError:
-            return False
-    return True
+# What observers print: bytes of a block and of a line, lines of a batch, seconds between single lines.
+BLOCK, LINE, BATCH, SINGLE_PAUSE = 64 * 1024, 80, 1000, 0.002
 
 
 def words_of(size: int) -> tuple[str, ...]:
-    """Return what follows the stamp in a launch of ``size`` bytes in all; 0 is the stamp alone."""
+    """Return what follows the stamp in a launch of ``size`` bytes in all; with 0, nothing does."""
     words, left = [], size - STAMP_LENGTH - 1
     while left > 0:
-        length = min(left, WORD_LENGTH) - 1  # the NUL is the one
+        length = min(left, WORD_LENGTH) - 1  # without the NUL
         words.append(f"{len(words):06d}/".ljust(length, "x")[:length])
         left -= length + 1
     return tuple(words)
 
 
-class Agent:
-    """Answers lines of words, each beginning with the name of a method, with lines of JSON."""
-
-    def commands(self) -> None:
-        """Answer until the input ends; then this process ends, whatever its other threads do."""
-        status = 1
-        try:
-            self._say(None)  # ready
-            for line in sys.stdin:
-                name, *words = line.split()
-                self._say(getattr(self, f"do_{name}")(*words))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-            raise
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-
-    def _say(self, answer: object) -> None:
-        print(json.dumps(answer), flush=True)
-
-
-class Host(Agent):
-    """Holds the lock, and notes what its observer is called with."""
+class Host:
+    """Holds the lock, and records what its observer is called with."""
 
     def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._reached = threading.Event()
-        self.do_expect("0", "0", "1")
+        # Allocated now, so that only the subject itself can need more memory later.
+        self._delays = array.array("q", bytes(8 * KEPT))
+        self._complete = threading.Event()
+        self.expect(0, 0)
         subject.take()
         if subject.hands_over:
             subject.serve(self._observe)
 
-    def run(self) -> None:
-        self._subject.stay(self.commands)
-
-    def do_expect(self, count: str, size: str, keep: str) -> None:
-        """Begin to count anew, up to ``count`` launches of ``size`` bytes; keep the last ``keep`` delays."""
-        # All memory is taken now, so that what grows later is the subject's own.
-        self._delays = array.array("q", bytes(8 * int(keep)))
-        self._expected = words_of(int(size))
+    def expect(self, count: int, size: int) -> None:
+        """Begin to count from zero: ``count`` launches of ``size`` bytes will come."""
+        self._expected_count, self._expected_words = count, words_of(size)
         self._count = self._wrong = self._last = 0
-        self._target = int(count)
-        self._reached.clear()
+        self._complete.clear()
 
-    def do_wait(self, seconds: str) -> dict[str, object]:
-        """Return what came, when all is here; after ``seconds`` at the latest."""
-        self._reached.wait(float(seconds))
-        return {
-            "count": self._count,
-            "wrong": self._wrong,
-            "last": self._last,
-            "delays": self._delays[: self._count].tolist(),
-        }
+    def wait(self, silence: float) -> dict[str, object]:
+        """Return what came, when everything has, or when nothing more has come for ``silence`` seconds."""
+        before = -1
+        while before < self._count and not self._complete.is_set():
+            before = self._count
+            self._complete.wait(silence)
+        delays = self._delays[: self._count].tolist()
+        return {"count": self._count, "wrong": self._wrong, "last": self._last, "delays": delays}
 
     def _observe(self, argv: tuple[str, ...]) -> None:
         now = time.monotonic_ns()
-        self._delays[self._count % len(self._delays)] = now - int(argv[0])
-        if argv[1:] != self._expected:
-            self._wrong += 1
+        self._delays[self._count % KEPT] = now - int(argv[0])
+        self._wrong += argv[1:] != self._expected_words
         self._last = now
         self._count += 1
-        if self._count == self._target:
-            self._reached.set()
+        if self._count == self._expected_count:
+            self._complete.set()
 
 
-class SenderAgent(Agent):
+class Sender:
     """Hands launches over, one after the other."""
 
     def __init__(self, subject: Subject) -> None:
-        self._sender = subject.sender()
+        self._subject = subject
 
-    def run(self) -> None:
-        self.commands()
-
-    def do_send(self, count: str, period: str, size: str) -> int:
-        """Send ``count`` launches, one each ``period`` nanoseconds; return how many failed."""
-        self._sender.prepare(words_of(int(size)))
-        failed, due = 0, time.monotonic_ns()
-        for _ in range(int(count)):
+    def send(self, count: int, size: int, period: int = 0) -> None:
+        """Send ``count`` launches, one each ``period`` nanoseconds."""
+        send = self._subject.sender(words_of(size))
+        due = time.monotonic_ns()
+        for _ in range(count):
             left = due - time.monotonic_ns()
             if left > 0:
                 time.sleep(left / 1e9)
-            due += int(period)
-            try:
-                self._sender.send()
-            except (OSError, EOFError):
-                failed += 1  # whether it arrived all the same, the host's count says
-        return failed
+            due += period
+            # The host's count shows whether it has arrived nevertheless.
+            with contextlib.suppress(OSError, EOFError):
+                send()
 
 
-class Taker(Agent):
+class Taker:
     """Takes the lock and gives it up, within one process."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
-    def run(self) -> None:
-        self.commands()
-
-    def do_lock(self, count: str) -> list[int]:
-        """Return the nanoseconds that each of ``count`` times takes."""
-        times = []
-        for _ in range(int(count)):
-            self._wait_until_free()
+    def change(self, count: int) -> list[tuple[int, int | None]]:
+        """Return the nanoseconds of each taking, and from each release until anybody can have the lock."""
+        times, subject, port = [], self._subject, self._subject.place.port
+        for _ in range(count):
+            deadline = time.monotonic() + SUCCEED_TIME
+            while subject.on_port and not is_free(port):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"port {port} does not become free")
             begin = time.perf_counter_ns()
-            self._subject.take()
-            times.append(time.perf_counter_ns() - begin)
-            self._subject.release()
+            subject.take()
+            taken = time.perf_counter_ns()
+            subject.release()
+            if subject.on_port:
+                freed = until_done(taken, lambda: listen(port).close())
+            else:
+                freed = until_done(taken, subject.take)
+                subject.release()
+            times.append((taken - begin, freed))
         return times
 
-    def do_release(self, count: str) -> list[int | None]:
-        """Return the nanoseconds from each of ``count`` releases until anybody has the lock."""
-        times = []
-        for _ in range(int(count)):
-            self._wait_until_free()
-            self._subject.take()
-            begin = time.perf_counter_ns()
-            self._subject.release()
-            times.append(self._until(begin, self._anybody if self._subject.on_port else self._subject.take))
-            if not self._subject.on_port:
-                self._subject.release()
-        return times
-
-    def do_succeed(self, pid: str) -> int | None:
-        """Kill the host; return the nanoseconds until this process is the next, None if it takes too long."""
+    def succeed(self, pid: int) -> int | None:
+        """Kill the host; return the nanoseconds until this process is the next one, or None if it is late."""
         begin = time.perf_counter_ns()
-        os.kill(int(pid), getattr(signal, "SIGKILL", signal.SIGTERM))
-        return self._until(begin, self._subject.take)
+        os.kill(pid, signal.SIGKILL)
+        return until_done(begin, self._subject.take)
 
-    def _anybody(self) -> None:
-        try:
-            listen(self._subject.place.port).close()
-        except OSError as error:
-            raise Taken from error
 
-    def _until(self, begin: int, take: Callable[[], None]) -> int | None:
-        while time.perf_counter_ns() - begin < SUCCEED_TIME * 1e9:
-            try:
-                take()
-            except Taken:
-                continue
+def until_done(begin: int, attempt: Callable[[], None]) -> int | None:
+    """Try until there is no OSError; return the nanoseconds since ``begin``, or None if it takes too long."""
+    while time.perf_counter_ns() - begin < SUCCEED_TIME * 1e9:
+        with contextlib.suppress(OSError):
+            attempt()
             return time.perf_counter_ns() - begin
-        return None
-
-    def _wait_until_free(self) -> None:
-        deadline = time.monotonic() + SUCCEED_TIME
-        while self._subject.on_port and not is_free(self._subject.place.port):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"port {self._subject.place.port} does not come free")
+    return None
 
 
-class Staller(Agent):
-    """Peers that connect, and say nothing."""
+class Printer:
+    """A host whose observer prints what each launch asks for."""
 
     def __init__(self, subject: Subject) -> None:
-        self._family, self._where = subject.where()
-        self._socks: list[socket.socket] = []
+        subject.print_for(self._observe)
 
-    def run(self) -> None:
-        self.commands()
-
-    def do_connect(self, count: str) -> int:
-        """Connect ``count`` peers; return how many are, where the host accepts nobody."""
-        deadline = time.monotonic() + CONNECT_TIME
-        while len(self._socks) < int(count) and time.monotonic() < deadline:
-            sock = socket.socket(self._family, socket.SOCK_STREAM)
-            sock.settimeout(CONNECT_TIME)
-            try:
-                sock.connect(self._where)
-            except (socket.timeout, BlockingIOError):  # the queue is full, of TCP and of a local socket
-                sock.close()
-                time.sleep(0.001)
+    def _observe(self, out: TextIO, kind: str, count: str) -> None:
+        block, text = bytes(BLOCK), "x" * (LINE - 1)
+        for _ in range(int(count)):
+            if kind == "blocks":
+                out.buffer.write(block)
+            elif kind == "batches":
+                out.write(f"{text}\n" * BATCH)
+            elif kind == "lines":
+                print(text, file=out)
             else:
-                self._socks.append(sock)
-        return len(self._socks)
-
-    def do_left(self) -> int:
-        """Return how many of them the host has not hung up on."""
-        left = 0
-        for sock in self._socks:
-            sock.setblocking(False)
-            try:
-                sock.recv(1)
-            except BlockingIOError:
-                left += 1
-            except ConnectionError:
-                pass
-        return left
+                print(time.monotonic_ns(), file=out)
+                time.sleep(SINGLE_PAUSE)
 
 
-AGENTS = {"host": Host, "sender": SenderAgent, "taker": Taker, "staller": Staller}
+class Asker(io.RawIOBase):
+    """A launch that asks, and counts what is printed to it, or compares the time with each line's."""
 
+    def __init__(self, subject: Subject) -> None:
+        self._ask = subject.ask
+
+    def ask(self, kind: str, count: int) -> dict[str, object]:
+        """Return the nanoseconds until the answer is complete, its size, and the delays of single lines."""
+        self._stamped, self._size, self._delays = kind == "single", 0, []
+        out = io.TextIOWrapper(self, encoding="utf-8", newline="\n", write_through=True)
+        begin = time.monotonic_ns()
+        self._ask((kind, str(count)), out)
+        took = time.monotonic_ns() - begin
+        out.detach()  # it would close this object with it
+        return {"took": took, "size": self._size, "delays": self._delays}
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self._size += len(data)
+        if self._stamped:
+            now = time.monotonic_ns()
+            self._delays += [now - int(line) for line in bytes(data).split()]
+        return len(data)
+
+
+def answer(agent: object) -> None:
+    """Answer until the input ends; then end this process, whatever its other threads do."""
+    status = 1
+    try:
+        print("null", flush=True)  # ready
+        for line in sys.stdin:
+            command, *arguments = json.loads(line)
+            print(json.dumps(getattr(agent, command)(*arguments)), flush=True)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+ROLES = {"host": Host, "sender": Sender, "taker": Taker, "printer": Printer, "asker": Asker}
 
 if __name__ == "__main__":
-    agent, name, port, path = sys.argv[1:]
-    AGENTS[agent](SUBJECTS[name](Place(int(port), path))).run()
+    role, name, port, path = sys.argv[1:]
+    subject = SUBJECTS[name](Place(int(port), path))
+    agent = ROLES[role](subject)
+    if role == "host":
+        subject.stay(lambda: answer(agent))
+    else:
+        answer(agent)

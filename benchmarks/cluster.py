@@ -1,12 +1,12 @@
-"""How examples/cluster.py grows, and how soon a host is followed: on a PostgreSQL server of its own.
+"""How many launches and names examples/cluster.py can serve, and how soon a lost host is replaced.
 
     python benchmarks/cluster.py
     python benchmarks/cluster.py --quick
 
-Needs psycopg and PostgreSQL. Launches are forked children, each with a connection of its
-own: what a launch costs without the start of an interpreter. The hosts of many names are connections of this
-process. Ends with status 1 if a launch was lost, or done twice, or by an old host. All figures are of this
-machine, with client and server on it.
+This needs psycopg and PostgreSQL, of which it starts a server of its own. Launches are forked children with
+a connection each, so the figures do not include the start of an interpreter. The hosts of many names are
+connections of this process. The exit status is 1 if a launch was lost, done twice, or done by an old host.
+All figures are from this machine, with client and server on it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,15 @@ from tests.support import wait_until
 
 LEASE = 3.0  # seconds
 AT_ONCE = 16  # launches that are on their way at the same time
-LOST_AFTER = 15  # effects that a host has before it is lost
+LOST_AFTER = 15  # effects of a host before it is killed or stopped
+LOOK = 0.005  # seconds between two checks whether launches have ended
 
 EFFECTS = """
 CREATE TABLE effects (number bigserial, name text, launch uuid, epoch bigint, pid int, at float8)"""
+HOSTS = f"SELECT application_name FROM ({HELD}) AS held JOIN pg_stat_activity USING (pid) WHERE key = {KEY}"
+READY_TO_BE_LOST = """
+SELECT pid FROM effects WHERE epoch = (SELECT max(epoch) FROM effects WHERE name = %s)
+GROUP BY pid HAVING count(*) >= %s"""
 
 
 def work(args, app):
@@ -50,101 +55,95 @@ def work(args, app):
         app.release()
 
 
-def launch(server, name, *args, database="postgres"):
-    """Fork a launch; return its process id, which is the name of its session as well."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        # What hosts that are lost say of it is no news here.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        dsn = f"{server.dsn} dbname={database} application_name={os.getpid()}"
-        app = cluster.ClusterSingleton(name, dsn, argv=args, lease=LEASE)
-        app.trace(work, app)
-        app.run()
-        status = 0
-    except SystemExit as end:
-        status = 1 if end.code else 0
-    finally:
-        os._exit(status)
+class Launches:
+    """Forked launches: when each began, and when and with which status it ended."""
+
+    def __init__(self, server):
+        self.server, self.begun, self.ended = server, {}, {}
+
+    def begin(self, name, *args, database="postgres"):
+        pid = os.fork()
+        if pid:
+            self.begun[pid] = time.monotonic()
+            return
+        status = 1
+        try:
+            # Lost hosts would fill stderr with messages.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            dsn = f"{self.server.dsn} dbname={database} application_name={os.getpid()}"
+            app = cluster.ClusterSingleton(name, dsn, argv=args, lease=LEASE)
+            app.trace(work, app)
+            app.run()
+            status = 0
+        except SystemExit as end:
+            status = 1 if end.code else 0
+        finally:
+            os._exit(status)
+
+    def reap(self):
+        """Record which launches have ended; return whether all have."""
+        for pid in self.begun.keys() - self.ended.keys():
+            gone, status = os.waitpid(pid, os.WNOHANG)
+            if gone:
+                self.ended[pid] = status, time.monotonic()
+        return len(self.ended) == len(self.begun)
+
+    def times(self):
+        return [end - self.begun[pid] for pid, (_, end) in self.ended.items()]
 
 
-class Stream:
-    """Launches of one name, some at once, and hosts that are lost meanwhile."""
+class Stream(Launches):
+    """Launches of one name, several at the same time, while hosts are killed or stopped."""
 
     def __init__(self, server, name):
-        self.server, self.name = server, name
-        self.begun, self.ended, self.lost, self.stopped = {}, {}, [], []
-        self.connection = server.connect()
+        super().__init__(server)
+        self.name, self.lost, self.connection = name, {}, server.connect()
 
-    def run(self, count, lose=None, times=0):
-        """Return how long it took until `count` launches had ended, or were the host."""
+    def run(self, count, how=None, times=0):
+        """Return the time until ``count`` launches have ended or are hosts; send signals to some hosts."""
         start = time.monotonic()
-        while len(self.ended) < count:
+        while len(self.ended) + len(self.held()) < count:
             while len(self.begun) < count and len(self.begun) - len(self.ended) - len(self.held()) < AT_ONCE:
-                self.begun[launch(self.server, self.name, str(len(self.begun)))] = time.monotonic()
+                self.begin(self.name, str(len(self.begun)))
             self.reap()
-            if len(self.lost) < times:
-                for (pid,) in self.ready_to_be_lost():
-                    self.lost.append((pid, time.monotonic()))
-                    lose(pid)
-            if len(self.begun) == count and len(self.ended) + len(self.held()) == count:
-                break
-            time.sleep(0.005)  # between two looks
+            for (pid,) in self.connection.execute(READY_TO_BE_LOST, [self.name, LOST_AFTER]).fetchall():
+                if len(self.lost) < times and pid not in self.lost:
+                    self.lost[pid] = time.monotonic()
+                    os.kill(pid, how)
+            time.sleep(LOOK)
         return time.monotonic() - start
 
     def held(self):
-        """Return who does not end by itself: hosts, the present one and those that are stopped."""
-        query = (
-            f"SELECT application_name FROM ({HELD}) AS held JOIN pg_stat_activity USING (pid)"
-            f" WHERE key = {KEY}"
-        )
-        hosts = [int(pid) for (pid,) in self.connection.execute(query, [self.name])]
-        return {pid for pid in [*hosts, *self.stopped] if pid in self.begun and pid not in self.ended}
-
-    def ready_to_be_lost(self):
-        query = (
-            "SELECT pid FROM effects WHERE epoch = (SELECT max(epoch) FROM effects WHERE name = %s)"
-            " GROUP BY pid HAVING count(*) >= %s"
-        )
-        rows = self.connection.execute(query, [self.name, LOST_AFTER]).fetchall()
-        return [row for row in rows if row[0] not in {pid for pid, _ in self.lost}]
-
-    def reap(self):
-        with contextlib.suppress(ChildProcessError):
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            while pid:
-                self.ended[pid] = (os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1, time.monotonic())
-                pid, status = os.waitpid(-1, os.WNOHANG)
+        """Return the processes that do not end by themselves: the present host and stopped ones."""
+        hosts = {int(pid) for (pid,) in self.connection.execute(HOSTS, [self.name])}
+        return (hosts | self.lost.keys()) & (self.begun.keys() - self.ended.keys())
 
     def end(self):
-        """Have stopped hosts go on, and then the last host end; check what all of them have done."""
-        for pid in self.stopped:
+        """Continue stopped hosts, and end the last one; check what all of them have done.
+
+        Return the seconds from the loss of each host to the first effect of another one.
+        """
+        for pid in self.lost.keys() - self.ended.keys():
             os.kill(pid, signal.SIGCONT)
-        wait_until(lambda: self.reap() or self.ended.keys() >= set(self.stopped), "stopped hosts end")
-        self.begun[launch(self.server, self.name, "quit")] = time.monotonic()
-        wait_until(lambda: self.reap() or len(self.ended) == len(self.begun), "all have ended")
-        rows = self.connection.execute(
-            "SELECT launch, epoch, pid, at FROM effects WHERE name = %s ORDER BY number", [self.name]
-        ).fetchall()
-        lost = {pid for pid, _ in self.lost}
-        problems = [
-            (len({row[0] for row in rows}) < len(self.begun), "launches were lost"),
-            (len({row[0] for row in rows}) < len(rows), "launches were done twice"),
-            ([row[1] for row in rows] != sorted(row[1] for row in rows), "an old host has done something"),
-            (
-                any(status for pid, (status, _) in self.ended.items() if pid not in lost),
-                "launches have failed",
-            ),
-        ]
-        for is_so, what in problems:
+        wait_until(
+            lambda: self.reap() or self.ended.keys() >= self.lost.keys(), "hosts that were stopped end"
+        )
+        self.begin(self.name, "quit")
+        wait_until(self.reap, "all have ended")
+        query = "SELECT launch, epoch, pid, at FROM effects WHERE name = %s ORDER BY number"
+        rows = self.connection.execute(query, [self.name]).fetchall()
+        launches, epochs = {row[0] for row in rows}, [row[1] for row in rows]
+        for is_so, what in (
+            (len(launches) < len(self.begun), "launches were lost"),
+            (len(launches) < len(rows), "launches were done twice"),
+            (epochs != sorted(epochs), "an old host has done something"),
+            (any(self.ended[pid][0] for pid in self.ended.keys() - self.lost.keys()), "launches have failed"),
+        ):
             if is_so:
                 sys.exit(f"{self.name}: {what}: {len(self.begun)} launches, {len(rows)} effects")
-        gaps = []
-        for pid, at in self.lost:
-            gaps += [min(row[3] for row in rows if row[2] != pid and row[3] > at) - at]
-        return len(rows), gaps
+        return [
+            min(row[3] for row in rows if row[2] != pid and row[3] > at) - at for pid, at in self.lost.items()
+        ]
 
 
 def milliseconds(values):
@@ -153,32 +152,26 @@ def milliseconds(values):
 
 
 def measure_takeover(server, launches, hosts):
-    for name, how in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
+    signals = ("killed", signal.SIGKILL, hosts), ("stopped", signal.SIGSTOP, max(1, hosts // 6))
+    for name, how, times in signals:
         stream = Stream(server, name)
-
-        def lose(pid, stream=stream, how=how):
-            os.kill(pid, how)
-            if how == signal.SIGSTOP:
-                stream.stopped.append(pid)
-
-        times = hosts if name == "killed" else max(1, hosts // 6)
-        stream.run(launches, lose, times)
-        effects, gaps = stream.end()
-        print(f"{len(gaps)} hosts {name}: {len(stream.begun)} launches, {effects} effects;", end=" ")
+        stream.run(launches, how, times)
+        gaps = stream.end()
+        print(f"{len(gaps)} hosts {name}, {len(stream.begun)} launches, each done once;", end=" ")
         print(f"the next one's first effect after {milliseconds(gaps)}")
 
 
 def measure_launches(server, launches, queue):
     stream = Stream(server, "stream")
-    taken = stream.run(launches)
-    times = sorted(end - stream.begun[pid] for pid, (_, end) in stream.ended.items())
+    taken, times = stream.run(launches), stream.times()
     stream.end()
     print(f"launches, {AT_ONCE} at a time: {launches / taken:.0f} a second; each {milliseconds(times)}")
     with server.connect() as connection:
         row = "INSERT INTO singleton_launches (id, name, args) SELECT gen_random_uuid(), %s, '[]'"
         connection.execute(f"{row} FROM generate_series(1, %s)", ["queue", queue])
-        start = time.monotonic()
-        os.waitpid(launch(server, "queue", "quit"), 0)
+        start, last = time.monotonic(), Launches(server)
+        last.begin("queue", "quit")
+        wait_until(last.reap, "the queue is empty")
         print(f"one host, from a queue of {queue}: {queue / (time.monotonic() - start):.0f} a second")
         size = connection.execute("SELECT pg_total_relation_size('singleton_launches')").fetchone()[0]
         rows = connection.execute("SELECT count(*) FROM singleton_launches").fetchone()[0]
@@ -186,7 +179,7 @@ def measure_launches(server, launches, queue):
 
 
 def memory_of(folder):
-    """Return the server's bytes: what each of its processes has, what they share being split among them."""
+    """Return the bytes of the server's processes; what they share is counted once."""
     total = 0
     for path in Path("/proc").glob("[0-9]*/smaps_rollup"):
         with contextlib.suppress(OSError):
@@ -195,108 +188,87 @@ def memory_of(folder):
     return total
 
 
-class Names:
-    """Many names, spread over databases of the server; the hosts are connections of this process."""
+def hold(server, name, database):
+    """Return the host of a name; it is nothing but a connection of this process."""
+    dsn = f"{server.dsn} dbname={database}"
+    app = cluster.ClusterSingleton(name, dsn, argv=[], lease=600)  # seconds, since nothing renews it
+    app._take()  # its own launch, without an observer
+    app.trace(work, app)
+    return app
 
-    def __init__(self, server, names, databases):
-        self.server = server
-        self.databases = [f"names{databases}_{number}" for number in range(databases)]
-        with server.connect() as connection:
-            for database in self.databases:
-                connection.execute(f"CREATE DATABASE {database}")
-        for database in self.databases:
-            self.ask(database, EFFECTS)
-        self.places = [(f"name {number}", self.databases[number % databases]) for number in range(names)]
-        self.hosts = [self.hold(name, database) for name, database in self.places]
 
-    def hold(self, name, database):
-        dsn = f"{self.server.dsn} dbname={database}"
-        app = cluster.ClusterSingleton(name, dsn, argv=[], lease=600)  # seconds: it is not looked after
-        app._take()  # its own launch, without an observer
-        app.trace(work, app)
-        return app
+def launch(server, hosts, places, count):
+    """Return how long each of ``count`` launches of these hosts' names took, and all of them together."""
+    shuffled = itertools.cycle(random.sample(places, len(places)))
+    launches, start = Launches(server), time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        for app in hosts:
+            selector.register(app.connection.fileno(), selectors.EVENT_READ, app)
+        while len(launches.ended) < count:
+            while len(launches.begun) < min(count, len(launches.ended) + AT_ONCE):
+                name, database = next(shuffled)
+                launches.begin(name, "a word", database=database)
+            for key, _ in selector.select(LOOK):
+                while key.data._take():
+                    pass
+            launches.reap()
+    if any(status for status, _ in launches.ended.values()):
+        sys.exit("a launch has failed")
+    return launches.times(), time.monotonic() - start
 
-    def ask(self, database, query):
-        with self.server.connect(database) as connection:
-            cursor = connection.execute(query)
-            return cursor.fetchone()[0] if cursor.description else None
 
-    def held(self):
-        return self.ask("postgres", f"SELECT count(*) FROM ({HELD}) AS held")
-
-    def launch(self, count):
-        """Return how long each of `count` launches of these names took, and all of them together."""
-        places = itertools.cycle(random.sample(self.places, len(self.places)))
-        begun, times, start = {}, [], time.monotonic()
-        with selectors.DefaultSelector() as selector:
-            for app in self.hosts:
-                selector.register(app.connection.fileno(), selectors.EVENT_READ, app)
-            while len(times) < count:
-                while len(begun) < AT_ONCE and len(begun) + len(times) < count:
-                    name, database = next(places)
-                    begun[launch(self.server, name, "a word", database=database)] = time.monotonic()
-                for key, _ in selector.select(0.005):  # seconds until it looks for launches that ended
-                    while key.data._take():
-                        pass
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                while pid:
-                    if status:
-                        sys.exit("a launch has failed")
-                    times.append(time.monotonic() - begun.pop(pid))
-                    pid, status = os.waitpid(-1, os.WNOHANG) if begun else (0, 0)
-        return times, time.monotonic() - start
-
-    def close(self):
-        for app in self.hosts:
-            app.connection.close()
-        with self.server.connect() as connection:
-            for database in self.databases:
-                connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+def count_rows(server, table, database="postgres"):
+    with server.connect(database) as connection:
+        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
 def measure_names(server, names, databases, launches):
+    """Measure many names that are spread over several databases of the server."""
+    spread = [f"names{databases}_{number}" for number in range(databases)]
+    for database in spread:
+        with server.connect() as connection:
+            connection.execute(f"CREATE DATABASE {database}")
+        with server.connect(database) as connection:
+            connection.execute(EFFECTS)
+    places = [(f"name {number}", spread[number % databases]) for number in range(names)]
     before, start = memory_of(server.folder), time.monotonic()
-    all_names = Names(server, names, databases)
+    hosts = [hold(server, name, database) for name, database in places]
     opened = time.monotonic() - start
-    held, each = all_names.held(), (memory_of(server.folder) - before) / names
+    held, each = count_rows(server, f"({HELD}) AS held"), (memory_of(server.folder) - before) / names
     print(f"{held} names held, by as many connections, in {databases} databases:", end=" ")
     print(f"{names / opened:.0f} opened a second; {each / 2**20:.1f} MiB of the server's memory for each")
-    times, taken = all_names.launch(launches)
+    times, taken = launch(server, hosts, places, launches)
     print(f"    launches to them, {AT_ONCE} at a time: {launches / taken:.0f} a second;", end=" ")
     print(f"each {milliseconds(times)}")
     start = time.monotonic()
-    for app in all_names.hosts:
+    for app in hosts:
         app._take()
     print(f"    a host's look, once in {LEASE / 3:g} s: {(time.monotonic() - start) / names * 1000:.1f} ms")
-    done = sum(all_names.ask(database, "SELECT count(*) FROM effects") for database in all_names.databases)
-    if (held, all_names.held(), done) != (names, names, launches):
+    done = sum(count_rows(server, "effects", database) for database in spread)
+    if (held, count_rows(server, f"({HELD}) AS held"), done) != (names, names, launches):
         sys.exit(f"{held} of {names} names were held; of {launches} launches, {done} effects")
-    all_names.close()
-
-
-def let_many_files_be_open():
-    """A connection is a file."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    for app in hosts:
+        app.connection.close()
 
 
 def main():
-    sys.stdout.reconfigure(line_buffering=True)  # each figure when it is there
+    sys.stdout.reconfigure(line_buffering=True)  # show each figure at once
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="that it works, not what it measures")
-    parser.add_argument("--names", type=int, help="how many to hold; 2500, or 50 if quick")
-    parser.add_argument("--databases", type=int, default=50, help="over how many the names are spread")
+    parser.add_argument("--quick", action="store_true", help="measure little: a test that everything works")
+    parser.add_argument("--names", type=int, help="how many to hold (2500, or 50 with --quick)")
+    parser.add_argument("--databases", type=int, default=50, help="how many the names are spread over")
     options = parser.parse_args()
     quick = options.quick
     if missing():
         sys.exit(missing())
     names = options.names or (50 if quick else 2500)
-    let_many_files_be_open()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
     server = Server(max_connections=names + 100)
     try:
         with server.connect() as connection:
             connection.execute(EFFECTS)
-        launches, hosts = (150, 4) if quick else (600, 24)
+        launches, hosts = (60, 2) if quick else (600, 24)
         measure_takeover(server, launches, hosts)
         measure_launches(server, launches, 200 if quick else 2000)
         for held, databases in ((max(1, names // 10), 1), (names, options.databases)):

@@ -1,206 +1,171 @@
-"""Processes that are told and asked, and what the system says of them."""
+"""The processes that take part in a measurement, and what the system knows of them."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import json
 import os
-import queue
+import random
+import re
+import resource
+import select
+import socket
 import subprocess
-import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable
+from pathlib import Path
+from typing import Any, Iterator
 
-from .agents import is_free
-from .plan import KIB, Cannot, Failure, Plan
-from .subjects.base import Place
-
-if TYPE_CHECKING:
-    from .environment import Environment
+from .environment import Environment
+from .plan import Failure, Plan
+from .subjects import SUBJECTS
+from .subjects.base import ADDRESS, Place, is_free
 
 AGENTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agents.py")
 
 START_TIME = 30  # seconds for an interpreter to start, or for a whole launch
+ANSWER_TIME = 300  # seconds for an answer of an agent, for instance after a hundred thousand launches
+CONNECT_TIME = 1.0  # seconds for all stalled peers to get into the queue of a host that accepts nobody
 
-# Ports for hosts. The system hands out those from 32768 on by itself.
+# Ports for hosts. The system itself hands out those from 32768 on.
 PORTS = range(20_000, 32_000)
 
 NO_PROC = "needs /proc"
 
 
 class Child:
-    """A process that is told lines, and answers with lines of JSON."""
+    """A process that prints a line when it is ready, and answers questions, both of them lines of JSON."""
 
     def __init__(self, command: list[str], variables: dict[str, str], folder: str) -> None:
-        self._command = command
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
+        pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            command,
-            env=variables,
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            encoding="utf-8",
+            command, env=variables, cwd=folder, stdin=pipe, stdout=pipe, encoding="utf-8"
         )
         self.pid = self._process.pid
-        self._lines: queue.Queue[str] = queue.Queue()
-        # A thread, because a pipe cannot be read with a deadline everywhere.
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def __enter__(self):
+        try:
+            self.answer(START_TIME)
+        except Failure:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait()
-        self._reader.join()
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # with what it was not told any more
-        self._process.stdout.close()
-        self._errors.close()
-
-    def _read(self) -> None:
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put("")
+        self._process.communicate()
 
     def tell(self, *words: object) -> None:
         try:
-            print(*words, file=self._process.stdin, flush=True)
+            print(json.dumps(words), file=self._process.stdin, flush=True)
         except OSError as error:
-            raise Failure(self._describe(str(error))) from None
+            raise Failure(f"fails, see stderr: {error}") from None
 
-    def answer(self, seconds: float = START_TIME) -> Any:
-        try:
-            line = self._lines.get(timeout=seconds)
-        except queue.Empty:
-            raise Failure(self._describe(f"no answer within {seconds:g} s")) from None
+    def answer(self, seconds: float = ANSWER_TIME) -> Any:
+        # Each answer is read before the next question, so no buffer of this process holds another one.
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            raise Failure(f"does not answer within {seconds:g} s")
+        line = self._process.stdout.readline()
         if not line:
-            raise Failure(self._describe("it has ended"))
+            raise Failure("ends early, see stderr")
         return json.loads(line)
 
-    def ask(self, *words: object, seconds: float = START_TIME) -> Any:
+    def ask(self, *words: object) -> Any:
         self.tell(*words)
-        return self.answer(seconds)
-
-    def _describe(self, what: str) -> str:
-        self._errors.seek(0)
-        errors = self._errors.read().decode(errors="replace").strip()
-        return "\n".join([f"{what}: {' '.join(self._command[1:])[:200]}", errors]).strip()
+        return self.answer()
 
 
-def status(pid: int, field: str, thread: int | None = None) -> int:
-    """Return a number from /proc: of bytes, where it counts kB."""
-    path = f"/proc/{pid}/status" if thread is None else f"/proc/{pid}/task/{thread}/status"
-    try:
-        lines = read(path).splitlines()
-    except FileNotFoundError:
-        raise Cannot(NO_PROC) from None
-    words = next(line.split() for line in lines if line.startswith(field + ":"))
-    return int(words[1]) * (KIB if words[-1] == "kB" else 1)
+def memory(pid: int, field: str) -> int:
+    """Return bytes from /proc: VmRSS, the resident memory of a process, or VmHWM, its peak."""
+    path = Path(f"/proc/{pid}/status")
+    if not path.exists():
+        raise Failure(NO_PROC)
+    found = re.search(rf"^{field}:\s+(\d+) kB", path.read_text(encoding="utf-8"), re.MULTILINE)
+    if not found:
+        raise Failure("has ended")
+    return int(found[1]) * 1024
 
 
 def wakeups(pid: int) -> int:
-    """Return how often the threads of a process were given a core, or taken from it."""
-    if not os.path.isdir(f"/proc/{pid}/task"):
-        raise Cannot(NO_PROC)
-    fields = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
-    threads = os.listdir(f"/proc/{pid}/task")
-    return sum(status(pid, field, int(thread)) for thread in threads for field in fields)
+    """Return how often the threads of a process were given a core, or lost it."""
+    threads = [path.read_text(encoding="utf-8") for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    if not threads:
+        raise Failure(NO_PROC)
+    return sum(int(count) for text in threads for count in re.findall(r"ctxt_switches:\s+(\d+)", text))
 
 
-def peak(pid: int, reset: bool = False) -> int:
-    """Return the highest resident memory of a process so far, in bytes; since now, if ``reset``."""
-    if reset:
-        # Not everywhere allowed. What an import once took is then not told from what a launch takes.
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
-    return status(pid, "VmHWM")
-
-
-def sockets(pid: int) -> int:
-    """Return how many sockets a process has open; 0 where nothing tells."""
-    folder, count = f"/proc/{pid}/fd", 0
-    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
-        with contextlib.suppress(FileNotFoundError):  # closed since
-            count += os.readlink(f"{folder}/{entry}").startswith("socket:")
-    return count
-
-
-def until(done: Callable[[], bool], seconds: float) -> bool:
-    """Look again and again whether it is ``done``; return whether it was in time."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
-    return True
+@contextlib.contextmanager
+def stalled_peers(subject: str, place: Place, count: int) -> Iterator[None]:
+    """Connect peers that send nothing; fewer if the host accepts nobody."""
+    family, where = socket.AF_UNIX, place.path
+    if SUBJECTS[subject].on_port:
+        family, where = socket.AF_INET, (ADDRESS, place.port)
+    deadline = time.monotonic() + CONNECT_TIME
+    with contextlib.ExitStack() as stack:
+        connected = 0
+        while connected < count and time.monotonic() < deadline:
+            sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            sock.settimeout(CONNECT_TIME)
+            try:
+                sock.connect(where)
+                connected += 1
+            except (socket.timeout, BlockingIOError):  # a full queue, of TCP and of a local socket
+                time.sleep(0.001)
+        yield
 
 
 class Bench:
-    """What measurements are made with: processes, ports, and a place for what was lost."""
+    """What measurements are made with: processes, ports, and a record of what was lost."""
 
     def __init__(self, environment: Environment, plan: Plan, folder: str) -> None:
         self.environment, self.plan = environment, plan
         self._folder = folder
-        # Two runs at once begin at different ports, mostly; the rest is `is_free`.
-        start = os.getpid() % len(PORTS)
-        self._ports = itertools.cycle([*PORTS[start:], *PORTS[:start]])
-        self.lost: dict[tuple[str, str], int] = {}  # launches, by subject and metric
-        self.hopeless: dict[tuple[str, str], Cannot] = {}  # by the same: not tried again
-        self.notes: list[str] = []
+        self._ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
+        self.lost: collections.Counter[tuple[str, str]] = collections.Counter()  # launches of a subject
 
     def place(self) -> Place:
-        """Return a place that nobody had before, unless long ago."""
+        """Return a place that has not been used before, or long ago."""
         port = next(port for port in self._ports if is_free(port))
         return Place(port, os.path.join(self._folder, f"{port}.lock"))
 
     def agent(self, role: str, subject: str, place: Place) -> Child:
-        """Start an agent; it has still to answer that it is ready."""
-        command = [self.environment.python, AGENTS]
-        return self._child([*command, role, subject, str(place.port), place.path], subject)
+        return self.child([AGENTS, role, subject, str(place.port), place.path], subject)
 
-    def ready(self, role: str, subject: str, place: Place, stack: contextlib.ExitStack) -> Child:
-        child = stack.enter_context(self.agent(role, subject, place))
-        child.answer()
-        return child
+    def child(self, arguments: list[str], subject: str) -> Child:
+        python = self.environment.python(subject)
+        return Child([python, *arguments], self.environment.variables, self._folder)
 
-    def script(self, code: str, subject: str = "") -> Child:
-        return self._child([self.environment.python, "-c", code], subject)
+    @contextlib.contextmanager
+    def round(self) -> Iterator[None]:
+        """Keep the hosts that steps of this round ask for until it ends."""
+        self._hosts: dict[str, tuple[Place, Child | None]] = {}
+        with contextlib.ExitStack() as self._stack:
+            yield
 
-    def _child(self, command: list[str], subject: str) -> Child:
-        return Child(command, self.environment.variables(subject), self._folder)
+    def host(self, subject: str) -> tuple[Place, Child | None]:
+        """Return the place and the host of a subject in this round, if it can have one."""
+        if subject not in self._hosts:
+            place, child = self.place(), None
+            if SUBJECTS[subject].TAKE:
+                child = self._stack.enter_context(self.agent("host", subject, place))
+            self._hosts[subject] = place, child
+        return self._hosts[subject]
 
-    def process_time(self, arguments: list[str], subject: str, python: str = "") -> float:
-        """Return the seconds from `exec` to the exit of an interpreter that is given ``arguments``."""
-        command = [python or self.environment.python, *arguments]
-        variables, null = self.environment.variables(subject), subprocess.DEVNULL
-        with tempfile.TemporaryFile() as errors:
-            begin = time.perf_counter()
-            process = subprocess.Popen(
-                command, env=variables, cwd=self._folder, stdin=null, stdout=null, stderr=errors
-            )
-            # With a timeout of its own, `wait` would sleep and look, and be late.
-            limit = threading.Timer(START_TIME, process.kill)
-            limit.start()
-            process.wait()
-            took = time.perf_counter() - begin
-            limit.cancel()
-            if process.returncode:
-                errors.seek(0)
-                words = errors.read().decode(errors="replace")
-                raise Failure(f"status {process.returncode}: {arguments}\n{words}")
-        return took
-
-    def missed(self, subject: str, metric: str, count: int) -> None:
-        if count:
-            self.lost[subject, metric] = self.lost.get((subject, metric), 0) + count
-
-
-def read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+    def process(self, arguments: list[str], python: str) -> dict[str, float]:
+        """Run ``python`` to its exit; return the milliseconds of CPU time, and by the clock."""
+        pipe, null, variables = subprocess.PIPE, subprocess.DEVNULL, self.environment.variables
+        before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        process = subprocess.Popen(
+            [python, *arguments], env=variables, cwd=self._folder, stdin=null, stdout=null, stderr=pipe
+        )
+        limit = threading.Timer(START_TIME, process.kill)
+        limit.start()
+        _, errors = process.communicate()  # with a timeout it would poll, which is less exact
+        wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+        limit.cancel()
+        if process.returncode:
+            raise Failure(f"ends with status {process.returncode}: {arguments}\n{errors.decode()}")
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return {"cpu, ms": cpu * 1e3, "wall, ms": wall * 1e3}

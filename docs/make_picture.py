@@ -37,18 +37,18 @@ def run_quickstart() -> list[list[str]]:
             said = re.match(rf"  the {number} launch prints: (.*)", line)
             if said:
                 shell.append(said.group(1))
-            elif re.match(rf"  the {number} launch ends with status 0 and prints nothing", line):
+            elif re.match(rf"  the {number} launch exits with status 0 and prints nothing", line):
                 shell.append(PROMPT)
         if line.startswith("(Enter"):
             break  # the picture is of the moment before
     if len(shells) != len(NUMBERS) or shells[1][-1] != PROMPT:
-        sys.exit(f"{QUICKSTART.name} reports something else than it did:\n{report}")
+        sys.exit(f"{QUICKSTART.name} prints something else than it used to:\n{report}")
     return shells
 
 
 def draw(shells: list[list[str]]) -> str:
     """Return the picture as SVG, which loads nothing from elsewhere."""
-    titles = ("the first launch runs", "a second one hands its arguments over, and ends")
+    titles = ("the first launch keeps running", "a second one hands over its arguments, and exits")
     widths = [max(len(title) + 2, *map(len, lines)) + FRAME for title, lines in zip(titles, shells)]
     console = Console(record=True, width=sum(widths), file=io.StringIO())
     height = 2 + max(map(len, shells))

@@ -1,30 +1,28 @@
-"""Only one at a time in a part of the program: the port is free after the `with` block.
+"""One instance at a time for part of a program: the name is free after the `with` block.
 
-Start it in two shells. The second one ends at once; after Enter in the first
-one it can start, though the first one still runs.
+Start it in two shells. The second launch exits at once. After you press Enter in the
+first shell it can start, although the first program is still running.
 """
 
 import os
 import sys
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
 from Socket_Singleton import Socket_Singleton
 
-PORT = int(os.environ.get("EXAMPLE_PORT", "14173"))
+
+def show(launch):
+    print("Another launch had:", *launch, flush=True)
 
 
-def show(args):
-    print("Another launch had:", *args, flush=True)
-
-
-with Socket_Singleton(port=PORT) as app:
+with Socket_Singleton(name="org.example.context-manager") as app:
     app.trace(show)
-    print("The only one. Press Enter to release the port.", flush=True)
+    print("This is the only instance. Press Enter to release the name.", flush=True)
     input()
-for args in app.arguments:  # came while the block was ending
-    show(args)
+for launch in app.arguments:  # arrived while the block was ending
+    show(launch)
 
-print("Released. Press Enter to end.", flush=True)
+print("Released. Press Enter to quit.", flush=True)
 input()

@@ -1,16 +1,15 @@
 #!/bin/sh
-# A job that must not overtake itself: while one run lasts, further ones end at once, and quietly.
-# If it is another program that has the port, they say so, and cron sends a mail.
-# In a crontab, say:
+# A job that must not run twice at the same time: while it is running, further runs exit at once, silently.
+# If another program has the address, they print an error, and cron sends a mail. In a crontab:
 #
-#     */5 * * * * EXAMPLE_PORT=14184 /path/to/cron_job.sh rsync -a notes/ backup/
+#     */5 * * * * /path/to/cron_job.sh org.example.backup rsync -a notes/ backup/
 #
-# Each job needs a port of its own: with the same one, the second job ends at once, and quietly. With
-# `--wait 60` a run waits a minute for the last one.
+# Each job needs its own name. With `--wait 60`, a run waits up to a minute for the previous one.
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$(dirname "$0")/../src"
 export PYTHONPATH
 
-exec "${PYTHON:-python3}" -m Socket_Singleton run \
-    --port "${EXAMPLE_PORT:-14184}" -- "$@"
+name=$1
+shift
+exec "${PYTHON:-python3}" -m Socket_Singleton run --name "$name" -- "$@"

@@ -1,18 +1,16 @@
-"""Only one at a time: a second launch ends before it does any work.
+"""One instance at a time: a second launch exits before it does any work.
 
-Start it in one shell, and again in another one.
+Start it in two shells.
 """
 
 import os
 import sys
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
 from Socket_Singleton import Socket_Singleton
 
-PORT = int(os.environ.get("EXAMPLE_PORT", "14171"))  # choose one from 1024 to 32767
-
-Socket_Singleton(port=PORT)
-print("Running. Press Enter to end.", flush=True)
+Socket_Singleton(name="org.example.minimal")  # a second launch exits here
+print("Running. Press Enter to quit.", flush=True)
 input()

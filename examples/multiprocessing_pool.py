@@ -1,7 +1,7 @@
-"""Launches are dealt with by the worker processes of a pool.
+"""A pool of worker processes handles each launch. The workers do not count as launches.
 
-Workers are no launches. In one shell `python examples/multiprocessing_pool.py`, in
-another one `python examples/multiprocessing_pool.py 27 28`.
+Run `python examples/multiprocessing_pool.py` in one shell, and
+`python examples/multiprocessing_pool.py 27 28` in another one.
 """
 
 import multiprocessing
@@ -9,32 +9,35 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
 from Socket_Singleton import Socket_Singleton
-
-PORT = int(os.environ.get("EXAMPLE_PORT", "14179"))
 
 
 def square(text):
     return f"{text} squared is {int(text) ** 2}, says {multiprocessing.current_process().name}"
 
 
-def share_out(args, pool):
-    for line in pool.map(square, args):
+def share_out(launch, pool):
+    for line in pool.map(square, launch):
         print(line, flush=True)
 
 
+def main():
+    app = Socket_Singleton(name="org.example.pool")  # a second launch exits here, before it starts workers
+    with app, multiprocessing.get_context("spawn").Pool(2) as pool:
+        observers = ThreadPoolExecutor(1)
+        app.dispatch = observers.submit
+        app.trace(share_out, pool)
+        print("Running. Press Enter to quit.", flush=True)
+        input()
+        app.release()
+        observers.shutdown()  # waits for the launch that is being processed
+        for launch in app.arguments:  # arrived while the program was closing
+            share_out(launch, pool)
+
+
 if __name__ == "__main__":
-    multiprocessing.freeze_support()  # in a frozen application, workers go no further
-    app = Socket_Singleton(port=PORT)  # a second launch ends here, before it starts any worker
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        with ThreadPoolExecutor(1) as observers:  # its end waits for the launch that is at work
-            app.dispatch = observers.submit
-            app.trace(share_out, pool)
-            print("Running. Press Enter to end.", flush=True)
-            input()
-            app.release()
-        for args in app.arguments:  # came while this was ending
-            share_out(args, pool)
+    multiprocessing.freeze_support()  # in a frozen application, workers stop here
+    main()

@@ -1,33 +1,31 @@
-"""A second launch that finds out, and decides itself what to do.
+"""A second launch that decides for itself what to do.
 
-Start it in one shell, and again with some arguments in another one.
+Start it in one shell, and then with some arguments in another one.
 """
 
 import os
 import sys
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
-PORT = int(os.environ.get("EXAMPLE_PORT", "14174"))
-
 
 def main():
     try:
-        app = Socket_Singleton(port=PORT, strict=False)
+        app = Socket_Singleton(name="org.example.non-strict", strict=False)
     except MultipleSingletonsError as error:
         if error.delivered:
-            print("Another instance runs, and has taken these arguments over.")
+            print("Another instance is running, and has accepted these arguments.")
             return
         sys.exit(str(error))
     with app:
         app.trace(print)
-        print("Running. Press Enter to end.", flush=True)
+        print("Running. Press Enter to quit.", flush=True)
         input()
-    for args in app.arguments:  # came while this was ending
-        print(args)
+    for launch in app.arguments:  # arrived while the program was closing
+        print(launch)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,27 @@
-"""The arguments of every launch are dealt with by the first one.
+"""The running instance receives the arguments of every launch.
 
-In one shell `python examples/observer.py a.txt`, in another one
-`python examples/observer.py b.txt "c d.txt"`.
+Run `python examples/observer.py a.txt` in one shell, and
+`python examples/observer.py b.txt "c d.txt"` in another one.
 """
 
 import os
 import sys
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
-from Socket_Singleton import Socket_Singleton
-
-PORT = int(os.environ.get("EXAMPLE_PORT", "14172"))
+from Socket_Singleton import Launch, Socket_Singleton
 
 
-def open_files(args, source):
-    for name in args:
+def open_files(launch, source):
+    for name in launch:
         print(f"{source} asks for {name!r}", flush=True)
 
 
-app = Socket_Singleton(port=PORT)  # a second launch ends here
-
-open_files(sys.argv[1:], "this launch")
-app.trace(open_files, source="another launch")  # called on a thread of its own
-
-print("Running. Press Enter to end.", flush=True)
-input()
-app.release()
-for args in app.arguments:  # came while this was ending
-    open_files(args, "a late launch")
+with Socket_Singleton(name="org.example.observer") as app:  # a second launch exits here
+    open_files(Launch(), "this launch")
+    app.trace(open_files, source="another launch")  # called on a thread of its own
+    print("Running. Press Enter to quit.", flush=True)
+    input()
+for launch in app.arguments:  # arrived while the program was closing
+    open_files(launch, "a late launch")

@@ -1,33 +1,26 @@
-"""Relative paths mean what they meant where the second launch was started.
+"""Relative paths are resolved in the folder where the second launch was started.
 
-The first launch may have another current directory, so a second one hands over
-absolute paths, with `argv`. Start it in one directory with the name of a file, and
-again in another directory with another name.
+Start it in one folder with a file name, and in another folder with another file name.
 """
 
 import os
 import sys
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
-from Socket_Singleton import Socket_Singleton
-
-PORT = int(os.environ.get("EXAMPLE_PORT", "14176"))
+from Socket_Singleton import Launch, Socket_Singleton
 
 
-def open_files(paths):
-    for path in paths:
-        print("opening", path, flush=True)
+def open_files(launch):
+    for name in launch:
+        print("opening", os.path.normpath(os.path.join(launch.cwd, name)), flush=True)
 
 
-paths = [os.path.abspath(name) for name in sys.argv[1:]]
-app = Socket_Singleton(port=PORT, argv=paths)
-open_files(paths)
-app.trace(open_files)
-
-print("Running. Press Enter to end.", flush=True)
-input()
-app.release()
-for paths in app.arguments:  # came while this was ending
-    open_files(paths)
+with Socket_Singleton(name="org.example.open-files") as app:  # a second launch exits here
+    open_files(Launch())
+    app.trace(open_files)
+    print("Running. Press Enter to quit.", flush=True)
+    input()
+for launch in app.arguments:  # arrived while the program was closing
+    open_files(launch)

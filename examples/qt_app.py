@@ -1,46 +1,48 @@
-"""A Qt window that lists what later launches were started with; one without arguments raises it.
+"""A Qt window that lists the files of later launches; one without arguments brings it to the front.
 
-Each launch prints what the window answers.
-
-Needs PySide6. In one shell `python examples/qt_app.py`, in another one
-`python examples/qt_app.py a.txt`, and once more without arguments.
+Each launch prints the answer of the window. This needs PySide6. Run
+`python examples/qt_app.py` in one shell, and in another one
+`python examples/qt_app.py a.txt`, and then once more without arguments.
 """
 
 import os
-import subprocess
 import sys
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
-from Socket_Singleton import Socket_Singleton
+from Socket_Singleton import Launch, Socket_Singleton
 
-NAME = os.environ.get("EXAMPLE_NAME", "org.example.qt-window")
-
-# A second launch ends here, before it loads Qt, and prints what `show` returns.
-app = Socket_Singleton(name=NAME, answer=True, notify_empty=True)
+# A second launch exits here, before it loads Qt, and prints what `show` returns.
+app = Socket_Singleton(name="org.example.qt-window", answer=True, notify_empty=True)
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication, QListWidget
 
 
-def show(args):
-    files.addItems(list(args))
+class Window(QListWidget):
+    def closeEvent(self, event):
+        app.untrace(show)  # launches from now on wait in app.arguments
+        super().closeEvent(event)
+
+
+def show(launch):
+    files.addItems(list(launch))
     files.showNormal()
     files.raise_()
     files.activateWindow()
     return f"The window lists {files.count()} files."
 
 
-qt = QApplication(sys.argv[:1])
-files = QListWidget()
-files.setWindowTitle("One window")
-
-show(sys.argv[1:])
-app.dispatch = lambda f: QTimer.singleShot(0, qt, f)  # observers run on this thread, and answer from there
-app.trace(show)
-status = qt.exec()
-app.release()
-for args in app.arguments:  # came while the window was closing: a new one takes them
-    subprocess.Popen([sys.executable, __file__, *args])
+with app:
+    qt = QApplication(sys.argv[:1])
+    files = Window()
+    files.setWindowTitle("One window")
+    show(Launch())
+    # Observers run on this thread, and answer from here.
+    app.dispatch = lambda call: QTimer.singleShot(0, qt, call)
+    app.trace(show)
+    status = qt.exec()
+for launch in app.arguments:  # arrived while the window was closing; a new process opens them
+    app.relaunch(launch, cwd=launch.cwd)
 sys.exit(status)

@@ -1,7 +1,7 @@
-"""The first launch is a worker: its main loop takes each launch, its own included, from a queue.
+"""The running instance is a worker: its main loop handles each launch, including its own.
 
-In one shell `python examples/queue_worker.py a.txt`, in another one
-`python examples/queue_worker.py b.txt c.txt`, and `python examples/queue_worker.py quit`.
+Run `python examples/queue_worker.py a.txt` in one shell, and in another one
+`python examples/queue_worker.py b.txt c.txt` and then `python examples/queue_worker.py quit`.
 """
 
 import os
@@ -9,31 +9,28 @@ import queue
 import sys
 import threading
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
-from Socket_Singleton import Socket_Singleton
-
-PORT = int(os.environ.get("EXAMPLE_PORT", "14175"))
+from Socket_Singleton import Launch, Socket_Singleton
 
 calls = queue.Queue()
-app = Socket_Singleton(port=PORT, dispatch=calls.put)  # a second launch ends here
 quitting = threading.Event()
 
 
-def work(args):
-    if args == ("quit",):
+def work(launch):
+    if launch == ("quit",):
         quitting.set()
         return
-    for name in args:
+    for name in launch:
         print("working on", name, flush=True)
 
 
-print("Running. The word quit ends it.", flush=True)
-work(tuple(sys.argv[1:]))
-app.trace(work)
-while not quitting.is_set():
-    calls.get()()  # calls `work` with the next launch, here, on the main thread
-app.release()
-for args in app.arguments:  # came behind the word quit, or while this was ending
-    work(args)
+with Socket_Singleton(name="org.example.queue-worker", dispatch=calls.put) as app:
+    print("Running. The word quit ends it.", flush=True)
+    work(Launch())
+    app.trace(work)
+    while not quitting.is_set():
+        calls.get()()  # calls `work` with the next launch, on the main thread
+for launch in app.arguments:  # arrived after the word quit, or while the program was closing
+    work(launch)

@@ -1,8 +1,8 @@
-"""The whole of it in one command: a first launch, and a second one that hands it its arguments.
+"""A demonstration in one command: a first launch, and a second one that hands over its arguments.
 
-    python examples/quickstart.py [PORT]
+    python examples/quickstart.py
 
-Both launches are processes of their own, and run the program APP.
+Each launch is a process of its own that runs the program in APP.
 """
 
 import os
@@ -10,33 +10,30 @@ import subprocess
 import sys
 import tempfile
 import threading
-from socket import socket
 
 SRC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src")
-PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 14170
-SECONDS = 30  # the first launch is ended after so long, should anything hang
+SECONDS = 30  # if anything hangs, the first launch is killed after this time
 
 APP = f"""\
-from Socket_Singleton import Socket_Singleton
+from Socket_Singleton import Launch, Socket_Singleton
 
-def show(args):
-    print("a second launch was started with", args, flush=True)
+def open_files(launch):
+    print("opening", *launch, flush=True)
 
-app = Socket_Singleton(port={PORT})
-app.trace(show)
-print("running, as the only one", flush=True)
-input()
+with Socket_Singleton(name="org.example.quickstart {os.getpid()}") as app:
+    open_files(Launch())
+    app.trace(open_files)
+    input()
 """
 
 
-def launch(app, *args):
-    env = dict(os.environ)
+def launch(folder, *args):
+    env = dict(os.environ, HOME=folder, LOCALAPPDATA=folder)  # where the key of the name is kept
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [SRC, env.get("PYTHONPATH")]))
     print("\n$ python app.py", *(repr(arg) if " " in arg else arg for arg in args))
+    command = [sys.executable, os.path.join(folder, "app.py"), *args]
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, app, *args], stdin=pipe, stdout=pipe, stderr=pipe, env=env, universal_newlines=True
-    )
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, universal_newlines=True)
 
 
 def show_line(process, who):
@@ -45,36 +42,29 @@ def show_line(process, who):
     print(f"  {who} prints: {line}")
     if not line:
         process.kill()
-        sys.exit(f"{who} was to print something:\n{process.communicate()[1]}")
+        sys.exit(f"{who} should have printed something:\n{process.communicate()[1]}")
 
 
 def show_end(process, who, text=None):
     out, err = process.communicate(text)
-    print(f"  {who} ends with status {process.returncode}{'' if out + err else ' and prints nothing'}")
+    print(f"  {who} exits with status {process.returncode}{'' if out + err else ' and prints nothing'}")
     if process.returncode or out or err:
-        sys.exit(f"{who} was to end quietly:\n{out}{err}")
+        sys.exit(f"{who} should have exited silently:\n{out}{err}")
 
 
 def main():
-    with socket() as probe:
-        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
-            sys.exit(
-                f"Port {PORT} is taken by another program."
-                " Name another one: python examples/quickstart.py PORT (1024 to 32767)"
-            )
     with tempfile.TemporaryDirectory() as folder:
-        app = os.path.join(folder, "app.py")
-        with open(app, "w") as file:
+        with open(os.path.join(folder, "app.py"), "w") as file:
             file.write(APP)
         print("app.py:", *APP.splitlines(), sep="\n  | ")
 
-        first = launch(app)
+        first = launch(folder, "report.txt")
         watchdog = threading.Timer(SECONDS, first.kill)
         watchdog.daemon = True
         watchdog.start()
         show_line(first, "the first launch")
 
-        second = launch(app, "report.txt", "my notes.txt")
+        second = launch(folder, "letter.txt", "my notes.txt")
         show_end(second, "the second launch")
         show_line(first, "the first launch")
 

@@ -1,36 +1,36 @@
-"""Only launches that know a secret are listened to, and it is not in the source.
+"""On a port, accept only launches that know a secret, which is not in the source code.
 
-Set EXAMPLE_SECRET to the same value in two shells, and start it in both of them; then
-start it once more with another value.
+All users of the machine can connect to a port; with a name, no secret is needed. Set
+APP_SECRET to the same value in two shells and start the program in both of them; then
+start it once more with a different value.
 """
 
 import os
 import sys
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
-PORT = int(os.environ.get("EXAMPLE_PORT", "14178"))
-SECRET = os.environ.get("EXAMPLE_SECRET")
+SECRET = os.environ.get("APP_SECRET")
 
-if not SECRET:  # with an empty one, anybody would be listened to
-    sys.exit("EXAMPLE_SECRET is not set.")
+if not SECRET:  # an empty secret would let everybody in
+    sys.exit("APP_SECRET is not set.")
 
 try:
-    app = Socket_Singleton(port=PORT, secret=SECRET, strict=False)
+    app = Socket_Singleton(port=14178, secret=SECRET, strict=False)
 except MultipleSingletonsError as error:
-    sys.exit(None if error.delivered else "Another instance runs, and has not taken this launch.")
+    sys.exit(None if error.delivered else "Another instance is running, and has rejected this launch.")
 
 
-def show(args):
-    print("Another launch had:", *args, flush=True)
+def show(launch):
+    print("Another launch had:", *launch, flush=True)
 
 
-app.trace(show)
-print("Running. Press Enter to end.", flush=True)
-input()
-app.release()
-for args in app.arguments:  # came while this was ending
-    show(args)
+with app:
+    app.trace(show)
+    print("Running. Press Enter to quit.", flush=True)
+    input()
+for launch in app.arguments:  # arrived while the program was closing
+    show(launch)

@@ -1,8 +1,8 @@
-"""An editor: a launch ends when the documents that it asked for are closed, as git wants it of $EDITOR.
+"""An editor whose launches wait until their documents are closed, as git expects of $EDITOR.
 
-In one shell `python examples/wait_until_closed.py a.txt`, in another one
-`python examples/wait_until_closed.py b.txt`, which waits. Then type b.txt in the
-first shell: that closes it.
+Run `python examples/wait_until_closed.py a.txt` in one shell, and
+`python examples/wait_until_closed.py b.txt` in another one, which waits. Then type b.txt
+in the first shell to close that document.
 """
 
 import os
@@ -10,24 +10,23 @@ import sys
 import threading
 from concurrent.futures import Future
 
-# Finds the package in a clone; of no effect once it is installed.
+# Finds the package in a clone; has no effect once it is installed.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "src"))
 
-from Socket_Singleton import Socket_Singleton
+from Socket_Singleton import Launch, Socket_Singleton
 
-NAME = os.environ.get("EXAMPLE_NAME", "org.example.editor")
-
-waiting = {}  # the future of each launch: the documents that are still open of those it asked for
-lock = threading.Lock()  # observers have a thread of their own
+waiting = {}  # maps the future of each launch to its documents that are still open
+lock = threading.Lock()  # guards `waiting`, because observers run on another thread
 
 
-def open_documents(paths):
+def open_documents(launch):
+    paths = {os.path.normpath(os.path.join(launch.cwd, name)) for name in launch}
     closed = Future()
     with lock:
         waiting[closed] = set(paths)
-    for path in paths:
+    for path in sorted(paths):
         print(path, "is open", flush=True)
-    return closed  # the launch waits until it is done
+    return closed  # the launch waits until this is done
 
 
 def close_document(path):
@@ -38,15 +37,13 @@ def close_document(path):
         for closed in done:
             del waiting[closed]
     for closed in done:
-        closed.set_result(0)  # the status of the launch; a text would be printed there
+        closed.set_result(0)  # the exit status of the launch; a text would be printed instead
 
 
-paths = [os.path.abspath(name) for name in sys.argv[1:]]
-app = Socket_Singleton(name=NAME, argv=paths, answer=True)  # a second launch ends here, once it is answered
-open_documents(paths)
-app.trace(open_documents)
-
-print("Running. A name closes that document, Enter alone ends all.", flush=True)
-for line in iter(input, ""):
-    close_document(os.path.abspath(line))
-app.release()  # whoever waits still is told so, with status 1: that document was not closed
+with Socket_Singleton(name="org.example.documents", answer=True) as app:  # a second launch waits here
+    open_documents(Launch())
+    app.trace(open_documents)
+    print("Running. Type a name to close that document, or just Enter to quit.", flush=True)
+    for line in iter(input, ""):
+        close_document(os.path.abspath(line))
+# Launches that are still waiting fail with a message and status 1, because their documents were not closed.

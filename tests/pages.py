@@ -8,28 +8,67 @@ import os
 import re
 import select
 import signal
+import site
 import tempfile
 from pathlib import Path
+from unittest import mock
+
+from Socket_Singleton import Socket_Singleton
 
 from .support import PATIENCE, Program, SingletonTestCase, free_port
 
+PORT = re.compile(r"\b14\d\d\d\b")  # as in pages and examples
 
-class PageTestCase(SingletonTestCase):
-    """Runs the programs of a page of the documentation: ``page``."""
 
-    page: Path
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the blocks of a page in this language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def sections(page: Path) -> dict[str, str]:
+    """Return the text below each heading of the second level."""
+    text = page.read_text(encoding="utf-8")
+    return dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+
+
+def with_names_of_its_own(text: str, mark: object, ports: list[int]) -> str:
+    """Return a program with unique names and ports: two runs of the tests may be here at once.
+
+    The default port, in a program that chooses none, is replaced too.
+    """
+    numbers = {number: str(port) for number, port in zip(dict.fromkeys(PORT.findall(text)), ports)}
+    text = PORT.sub(lambda found: numbers[found.group()], text)
+    text = text.replace("Socket_Singleton()\n", f"Socket_Singleton(port={ports[0]})\n")
+    return text.replace("org.example.", f"org.example.test-{mark}.")
+
+
+class HomeTestCase(SingletonTestCase):
+    """Has a home without a key, which is deleted with the test."""
 
     def setUp(self) -> None:
         super().setUp()
-        text = self.page.read_text(encoding="utf-8")
-        self.sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(os.path.realpath(folder.name))
+        home = {"HOME": str(self.folder), "LOCALAPPDATA": str(self.folder)}
+        self.enter(mock.patch.dict(os.environ, home, PYTHONUSERBASE=site.getuserbase()))
+
+
+class PageTestCase(HomeTestCase):
+    """Runs the programs of a page of the documentation: ``page``."""
+
+    page: Path
+    programs_may_warn = True  # servers and toolkits print whatever they like
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sections = sections(self.page)
         self.web_port = free_port()
+        self.name = None  # of the program saved last
 
     def start(self, *command, ready: str | None = None, **options) -> Program:
-        """Start it with a group of its own: some start others, which end with the test, too."""
+        """Start it in a group of its own: what some programs start ends with the test, too."""
         program = super().start(*command, start_new_session=True, **options)
         self.addCleanup(self.end_group, program.pid)
         if ready is not None:
@@ -43,28 +82,40 @@ class PageTestCase(SingletonTestCase):
                 os.killpg(number, signal.SIGKILL)
 
     def need(self, *modules: str) -> None:
-        """Skip the test where one of these is missing."""
+        """Skip the test if one of these is missing."""
         for module in modules:
             try:
                 spec = importlib.util.find_spec(module)
-            except ImportError:  # of the package that it is in
+            except ImportError:  # for its package
                 spec = None
             if not spec:
                 self.skipTest(f"there is no {module}")
 
-    def program(self, section: str, name: str = "app.py") -> Path:
-        """Save the first program of ``section``, with this test's ports, and return its path."""
-        text = re.search(r"^```python\n(.*?)^```$", self.sections[section], re.DOTALL | re.MULTILINE).group(1)
-        ports = iter([self.port, self.web_port])
+    def text(self, section: str, number: int = 0) -> str:
+        """Return a program of ``section``, with names and ports for this test."""
+        found = re.findall(r"^```python\n(.*?)^```$", self.sections[section], re.DOTALL | re.MULTILINE)[
+            number
+        ]
+        return with_names_of_its_own(found, self.port, [self.web_port])
+
+    def program(self, section: str, name: str = "app.py", number: int = 0) -> Path:
+        """Save a program of ``section``, and return its path."""
+        text = self.text(section, number)
+        named = re.search(r'"(org\.example\.[^"{}]+?)[ "{]', text)
+        self.name = named and named[1]
         path = self.folder / name
-        path.write_text(re.sub(r"\b14[23]\d\d\b", lambda _: str(next(ports)), text), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         return path
+
+    def send(self, *words: str, name: str | None = None, timeout: float = PATIENCE) -> None:
+        """Hand over words to the program saved last, as a launch would."""
+        Socket_Singleton.send(words, name=name or self.name, timeout=timeout)
 
 
 def start_display(test) -> str:
     """Start an X server without a screen, for as long as ``test`` runs, and return its name."""
     reader, writer = os.pipe()
-    # Without -noreset it starts anew, and refuses whoever comes then, each time that its last client goes.
+    # Without -noreset it resets each time that its last client leaves, and refuses clients meanwhile.
     command = [
         "Xvfb",
         "-displayfd",

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own: in a temporary folder, reached by a socket in it, gone with the test."""
+"""A PostgreSQL server of its own: in a temporary folder, reached by a socket there, removed with the test."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from .support import PATIENCE, wait_until
 
-# The first with idle_session_timeout.
+# The first version with idle_session_timeout.
 _OLDEST = 14
 
-# The key of a name, as the server reckons it.
+# The key of a name, as the server computes it.
 KEY = "('x' || encode(substr(sha256(convert_to(%s, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"
 # The keys that are locked, each with the pid of the server's process for that session.
 HELD = (
@@ -27,7 +27,7 @@ HELD = (
 
 
 def find_server() -> Path | None:
-    """Return the folder of the programs of the newest PostgreSQL there is, if it is new enough."""
+    """Return the folder with the programs of the newest PostgreSQL, if it is new enough."""
     found = {}
     folders = [Path(path) for path in os.environ.get("PATH", "").split(os.pathsep)]
     for folder in [*folders, *Path("/usr/lib/postgresql").glob("*/bin")]:
@@ -39,7 +39,7 @@ def find_server() -> Path | None:
 
 
 def missing() -> str:
-    """Return what these tests need and do not find; nothing, if all is there."""
+    """Return what these tests need but do not find; an empty string if everything is there."""
     if importlib.util.find_spec("psycopg") is None:
         return "there is no psycopg"
     if os.name != "posix" or find_server() is None:
@@ -50,7 +50,7 @@ def missing() -> str:
 
 
 class Server:
-    """Its clients use `env`, or `dsn`."""
+    """Clients use its `env` or `dsn`."""
 
     def __init__(self, **settings):
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
@@ -69,7 +69,7 @@ class Server:
             "PGPORT": "5432",
         }
         self.dsn = f"host={self.folder} user=postgres dbname=postgres port=5432"
-        # No password: the folder lets in nobody but its owner, and root.
+        # No password: only the folder's owner and root can use it.
         self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--no-locale")
         self.start()
 
@@ -84,14 +84,14 @@ class Server:
             raise AssertionError(done.stdout.decode())
 
     def start(self) -> None:
-        """Return when it lets clients in."""
+        """Return once it accepts clients."""
         words = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         with open(self.folder / "log", "ab") as log:
             command = self._command("postgres", *words)
             self._process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log)
-        wait_until(self._lets_in, "PostgreSQL lets clients in")
+        wait_until(self._accepts_clients, "PostgreSQL accepts clients")
 
-    def _lets_in(self):
+    def _accepts_clients(self):
         import psycopg
 
         if self._process.poll() is not None:
@@ -103,7 +103,7 @@ class Server:
         return True
 
     def stop(self, how: int = signal.SIGINT) -> None:
-        """End it: SIGINT ends its sessions in order, SIGQUIT as a crash does."""
+        """End it: SIGINT ends its sessions in order, SIGQUIT like a crash."""
         if self._process.poll() is None:
             self._process.send_signal(how)
         self._process.wait(PATIENCE)

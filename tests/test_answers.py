@@ -1,4 +1,4 @@
-"""What an observer says to a launch that asked, and how that ends with it; `join`."""
+"""What an observer answers to a launch that asked, and how that launch then ends; `join`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import asyncio
 import concurrent.futures
 import errno
 import io
+import math
 import multiprocessing
 import os
+import selectors
 import signal
 import socket
 import sys
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -32,6 +35,8 @@ from .support import (
     needs_resets,
     wait_until,
 )
+from .support.launches import LaunchThatDoesNotRead
+from .support.sockets import failing, failing_to_watch
 
 # How a program ends that Ctrl-C ends: by the signal, since Python 3.8.
 INTERRUPTED = -signal.SIGINT if sys.version_info >= (3, 8) else 1
@@ -40,7 +45,7 @@ LONG = "\u00e9\U0001f600 " * 700_000  # more than 5 MB on the wire
 
 
 class Awkward:
-    """Is no answer, and says so in its own way."""
+    """Is no answer, and raises an unusual error when it is examined."""
 
     def __getattr__(self, name):
         raise RuntimeError(f"no {name} here")
@@ -52,14 +57,14 @@ class NoText(Exception):
 
 
 class Refuses:
-    """Looks like a future, and does not take a callback."""
+    """Looks like a future, but takes no callback."""
 
     def add_done_callback(self, callback):
         raise ValueError("no callbacks here")
 
 
 class Followed(concurrent.futures.Future):
-    """A future that tells when somebody waits for what it will hold."""
+    """A future that reports when somebody waits for its result."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +91,7 @@ def cancelled():
     return future
 
 
-# What an observer returns or raises; the answer, or the text of an error; whether it is logged.
+# What an observer returns or raises; the answer, or the text of the error; whether an error is logged.
 ANSWERS = (
     (None, None, False),
     (0, 0, False),
@@ -95,7 +100,8 @@ ANSWERS = (
     ("", "", False),
     ("done", "done", False),
     ("two\nlines \u00e9\U0001f600\0", "two\nlines \u00e9\U0001f600\0", False),
-    ("lone \ud800 and \udcff", "lone \\ud800 and \\udcff", False),
+    ("lone \ud800 and \udcff", "lone \\ud800 and \udcff", False),
+    ("bytes that came in a name \udcff", "bytes that came in a name \udcff", False),
     (SystemExit(), None, False),
     (SystemExit(0), 0, False),
     (SystemExit(7), 7, False),
@@ -109,13 +115,13 @@ ANSWERS = (
     (KeyError("bad"), RuntimeError("KeyError: 'bad'"), True),
     (KeyboardInterrupt(), RuntimeError("KeyboardInterrupt"), True),
     (NoText(), RuntimeError("NoText"), True),
-    (256, RuntimeError("int is no answer"), True),
-    (-1, RuntimeError("int is no answer"), True),
-    (True, RuntimeError("bool is no answer"), True),
-    (False, RuntimeError("bool is no answer"), True),
-    (1.0, RuntimeError("float is no answer"), True),
-    (b"bytes", RuntimeError("bytes is no answer"), True),
-    (("a",), RuntimeError("tuple is no answer"), True),
+    (256, RuntimeError("256 is not an answer"), True),
+    (-1, RuntimeError("-1 is not an answer"), True),
+    (True, RuntimeError("bool is not an answer"), True),
+    (False, RuntimeError("bool is not an answer"), True),
+    (1.0, RuntimeError("float is not an answer"), True),
+    (b"bytes", RuntimeError("bytes is not an answer"), True),
+    (("a",), RuntimeError("tuple is not an answer"), True),
     (Awkward(), RuntimeError("RuntimeError: no add_done_callback here"), True),
     (Refuses(), RuntimeError("ValueError: no callbacks here"), True),
     (concurrent.futures.Future, RuntimeError("TypeError: "), True),
@@ -125,8 +131,8 @@ ANSWERS = (
     (done(error=SystemExit(4)), 4, False),
     (done(error=SystemExit("why")), RuntimeError("why"), False),
     (done(error=ValueError("bad")), RuntimeError("ValueError: bad"), True),
-    (done(True), RuntimeError("bool is no answer"), True),
-    (done(done()), RuntimeError("Future is no answer"), True),
+    (done(True), RuntimeError("bool is not an answer"), True),
+    (done(done()), RuntimeError("Future is not an answer"), True),
     (cancelled(), RuntimeError("CancelledError"), True),
 )
 
@@ -146,7 +152,7 @@ class AnswersTestCase(NamedTestCase):
             return error
 
     def asking_in_background(self, *words: str, **options) -> list:
-        """Ask in a thread; return a list that gets what comes of it."""
+        """Ask in a thread; return a list to which the outcome is appended."""
         outcomes = []
         self.in_background(lambda: outcomes.append(self.outcome_of_asking(*words, **options)))
         return outcomes
@@ -161,7 +167,7 @@ class AnswersTestCase(NamedTestCase):
     def assert_lost(self, outcomes: list) -> None:
         wait_until(lambda: outcomes, "the wait is over")
         self.assertIs(type(outcomes[0]), ConnectionError)
-        self.assertIn("it may have acted upon it", str(outcomes[0]))
+        self.assertIn("it may have acted on it", str(outcomes[0]))
         self.assertIn(self.name, str(outcomes[0]))
 
 
@@ -177,7 +183,7 @@ class TestAnswers(AnswersTestCase):
         return observer
 
     def check_answers(self, app, ask) -> None:
-        """Have each of `ANSWERS` be the answer, and check what ``ask()`` returns or raises."""
+        """Use each row of `ANSWERS` in turn, and check what ``ask()`` returns or raises."""
         for result, expected, logged in ANSWERS:
             with self.subTest(result=type(result), expected=expected):
                 observer = self.observer_of(result)
@@ -205,8 +211,7 @@ class TestAnswers(AnswersTestCase):
             def _append_args(self, args):
                 return super()._append_args(args)
 
-        app = App(name=self.name)
-        self.addCleanup(app.release)
+        app = self.named(kind=App)
         self.check_answers(app, lambda: self.outcome_of_asking("a"))
 
     def test_overridden_append_args_answers(self):
@@ -218,8 +223,7 @@ class TestAnswers(AnswersTestCase):
                     raise SystemExit(3)
                 return f"heard {args}"
 
-        app = App(name=self.name)
-        self.addCleanup(app.release)
+        self.named(kind=App)
         self.assertEqual(self.ask("a", "b"), "heard ('a', 'b')")
         with mock.patch("logging.Logger.error") as logged:
             self.assertEqual(self.ask("exit"), 3)
@@ -237,7 +241,7 @@ class TestAnswers(AnswersTestCase):
         self.assertEqual(self.ask("a"), "first")
         calls.wait_for(("a",), ("last",))
 
-    def test_a_future_that_holds_none_is_an_answer(self):
+    def test_a_future_with_the_result_none_is_an_answer(self):
         app = self.named()
         app.trace(lambda args: done(None))
         app.trace(lambda args: "second")
@@ -268,8 +272,8 @@ class TestAnswers(AnswersTestCase):
             (("exit", "3"), 3, "", ""),
             (("exit-text", "not now"), 1, "", "not now"),
             (("raise", "bad"), 1, "", "ValueError: bad"),
-            (("bool",), 1, "", "bool is no answer"),
-            (("bytes",), 1, "", "bytes is no answer"),
+            (("bool",), 1, "", "bool is not an answer"),
+            (("bytes",), 1, "", "bytes is not an answer"),
             (("release", "the last words"), 0, "the last words", ""),
         ):
             with self.subTest(words=words):
@@ -291,7 +295,7 @@ class TestAnswers(AnswersTestCase):
         self.assertEqual(str(error), "KeyError: 'fail'")
         self.assertIsNone(self.named_launch("text").answer)
 
-    def test_for_the_host_it_changes_nothing(self):
+    def test_parameter_answer_does_not_change_the_host(self):
         app = self.answering(lambda args: "yes", answer=True)
         self.assertTrue(app.answer)
         self.assertEqual(self.ask("a"), "yes")
@@ -307,20 +311,23 @@ class TestAnswers(AnswersTestCase):
                 launch = self.start_launch("text", "\u00e9\u20ac\U0001f600", env=env)
                 self.assertEqual(self.finish(launch).out, shown)
 
-    def test_stdout_that_takes_no_answer(self):
-        """The status tells it, and a line on stderr."""
+    def test_stdout_that_cannot_be_written(self):
+        """A full disk: a message, and status 1. A closed pipe: it ends quietly, as it would before `head`."""
         self.start_host()
         if os.path.exists("/dev/full"):
             with open("/dev/full", "wb") as full:
                 launch = self.finish(self.start_launch("text", "hello", stdout=full), 1)
-            self.assertIn("the answer could not be printed", launch.err)
+            self.assertIn("cannot be shown", launch.err)
             self.assertNotIn("Exception ignored", launch.err)
         read, write = os.pipe()
         os.close(read)
         with open(write, "wb") as nobody:
-            launch = self.finish(self.start_launch("text", "hello", stdout=nobody), 1)
-        self.assertIn("the answer could not be printed", launch.err)
-        self.assertNotIn("Exception ignored", launch.err)
+            # Windows calls a closed pipe an invalid argument.
+            launch = self.finish(
+                self.start_launch("text", "hello", stdout=nobody), 1 if os.name == "nt" else 141
+            )
+        self.assertIn("cannot be shown" if os.name == "nt" else "", launch.err)
+        self.assertEqual(bool(launch.err), os.name == "nt")
 
     def test_program_without_a_stdout(self):
         self.answering(lambda args: "text")
@@ -344,7 +351,7 @@ class TestAnswers(AnswersTestCase):
                 self.ask("a", **options)
         app = self.named()
         with self.assertRaisesRegex(TimeoutError, self.name):
-            self.ask("a", timeout=1)  # which must do for the hand-over
+            self.ask("a", timeout=1)  # which has to be enough for the hand-over
         self.assertEqual(app.arguments, (("a",),))
         with self.assertRaisesRegex(ConnectionError, f"{self.name}.*another secret"):
             self.ask("a", secret="a long one")
@@ -352,7 +359,7 @@ class TestAnswers(AnswersTestCase):
             with self.assertRaises((TypeError, ValueError)):
                 Socket_Singleton.ask(**{"name": self.name, **options})
 
-    def test_ask_of_a_host_that_takes_no_more(self):
+    def test_asking_a_host_that_takes_no_more_launches(self):
         app = self.answering(lambda args: "yes", max_clients=1)
         self.assertEqual(self.ask("a"), "yes")
         with self.assertRaisesRegex(ConnectionError, "max_clients"):
@@ -362,7 +369,7 @@ class TestAnswers(AnswersTestCase):
         self.assertEqual(app.clients, 3)
 
     @unittest.skipUnless(hasattr(signal, "SIGSTOP"), "this system does not stop processes")
-    def test_hand_over_has_two_seconds_whatever_the_answer_has(self):
+    def test_hand_over_has_two_seconds_whatever_the_timeout_of_the_answer(self):
         host = self.start_host()
         with host.stopped(), Stopwatch() as took, self.assertRaisesRegex(TimeoutError, "not confirmed"):
             self.ask("a", timeout=PATIENCE)
@@ -381,7 +388,7 @@ class TestAnswers(AnswersTestCase):
                 self.finish(asked, status)
                 self.assertEqual((asked.out, asked.err), (out, err))
         asked = self.start("-m", "Socket_Singleton", "ask", "--", "a")
-        self.assertIn("ask needs --name", self.finish(asked, 2).err)
+        self.assertIn("ask needs --name", self.finish(asked, 64).err)
         asked = self.start("-m", "Socket_Singleton", "ask", "--name", f"{self.name} 2", "--", "a")
         self.assertIn("nobody listens", self.finish(asked, 1).err)
 
@@ -403,7 +410,7 @@ class TestAnswers(AnswersTestCase):
         self.assertEqual(self.ask(), "got ()")
         self.assertEqual(self.ask(""), "got ('',)")
 
-    def test_dropped_launch_is_told(self):
+    def test_dropped_launch_fails_with_a_message(self):
         with inside.limits(MAX_WAITING=1000):
             app = self.named()
             outcomes = self.asking_in_background("a")
@@ -412,40 +419,75 @@ class TestAnswers(AnswersTestCase):
                 Socket_Singleton.send(["b" * 100], name=self.name)
             self.assert_lost(outcomes)
 
-    def test_launch_that_dispatch_throws_away_is_told(self):
+    def test_launch_that_dispatch_throws_away_fails_with_a_message(self):
         shelf = Shelf()
         self.answering(lambda args: "never", dispatch=shelf)
         outcomes = self.asking_in_background("a")
         shelf.wait_for(1)
-        shelf.throw_away()
-        self.assert_lost(outcomes)
+        with Stopwatch() as took:
+            shelf.throw_away()
+            self.assert_lost(outcomes)
+        self.assertLess(took.seconds, inside.limit("LEAVE_TIME") / 2)
 
-    def test_launch_that_a_finalizer_throws_away_is_told(self):
-        """It may run anywhere, also on the I/O thread just before that sleeps, which it then may not."""
+    def test_launch_that_a_finalizer_throws_away_fails_with_a_message(self):
+        """It may run anywhere, even on the I/O thread just before that sleeps, which it then must not."""
         shelf = Shelf()
-        app = self.answering(lambda args: "never", dispatch=shelf)
+        self.answering(lambda args: "never", dispatch=shelf)
         outcomes = self.asking_in_background("a")
         shelf.wait_for(1)
-        with inside.on_the_io_thread(app, shelf.throw_away):
+        with inside.at("hand out", shelf.throw_away):
             Socket_Singleton.send(["b"], name=self.name)
             self.assert_lost(outcomes)
 
-    def test_host_needs_no_more_files_once_it_runs(self):
-        """They may be another version's by then, or gone."""
+    def test_host_needs_no_further_files_once_it_runs(self):
+        """By then they may be gone, or belong to another version."""
         app = self.named()
         with mock.patch.dict(sys.modules, {"Socket_Singleton._answers": None}):
-            launch = inside.LaunchThatDoesNotRead(self.name, ("a",))
+            launch = LaunchThatDoesNotRead(self.name, ("a",))
             self.addCleanup(launch.close)
             wait_until(lambda: inside.count_asking(app) == 1, "it waits")
         self.assertTrue(app._listening)
 
-    def test_future_that_is_done_after_the_hand_over_was_over(self):
-        """The wait has no deadline but the caller's: no clock of the host's ends it."""
+    def test_answer_does_not_wait_until_the_acknowledgement_has_arrived(self):
+        """On Linux, that takes 40 ms each time. A busy machine may take longer, but not each time."""
+        self.answering(lambda args: "yes")
+
+        def is_answered_at_once() -> bool:
+            begun = time.monotonic()
+            self.assertEqual(self.ask("a"), "yes")
+            return time.monotonic() - begun < 0.03
+
+        wait_until(is_answered_at_once, "an answer that did not wait")
+
+    @needs_resets
+    def test_hello_or_acknowledgement_that_has_no_room(self):
+        """The launch is reset and asks again, so nothing is missing."""
+        for is_it in (lambda data, *_: len(data) > len(inside.HELLO), lambda data, *_: data == ACK):
+            kind = failing("send", BlockingIOError(errno.EAGAIN, "no room"), when=is_it)
+            with inside.sockets_of_peers(kind):
+                app = self.answering(lambda args: "yes")
+                self.assertEqual(self.ask("a", timeout=PATIENCE), "yes")
+                self.assertEqual((len(kind.failed), app.clients, app.arguments), (1, 1, ()))
+                app.release()
+
+    def test_wake_up_for_an_answer_that_has_no_room_once(self):
+        kind = failing("send", BlockingIOError(errno.EAGAIN, "no room"))
+        future = Followed()
+        with inside.sockets_of_wakers(kind):
+            self.answering(lambda args: future)
+        outcomes = self.asking_in_background("a")
+        self.assertTrue(future.followed.wait(PATIENCE))
+        future.set_result("yes")
+        wait_until(lambda: outcomes, "it is answered")
+        self.assertEqual((outcomes, len(kind.failed)), (["yes"], 1))
+
+    def test_future_that_is_done_long_after_the_hand_over(self):
+        """Only the caller's timeout limits the wait: no clock of the host ends it."""
         future = concurrent.futures.Future()
         app = self.answering(lambda args: future)
         outcomes = self.asking_in_background("a")
         wait_until(lambda: inside.count_asking(app) == 1, "it waits")
-        with inside.host_clock(ahead=24 * 3600):
+        with inside.clock_of_hosts(ahead=24 * 3600):
             for _ in range(3):
                 self.connect()
                 Socket_Singleton.send([], name=self.name)
@@ -454,7 +496,7 @@ class TestAnswers(AnswersTestCase):
         wait_until(lambda: outcomes, "it is answered")
         self.assertEqual(outcomes, ["done"])
 
-    def test_wait_that_is_longer_than_a_socket_waits(self):
+    def test_wait_that_is_longer_than_the_timeout_of_a_socket(self):
         future, over = concurrent.futures.Future(), []
 
         class Waiting(inside.LaunchSocket):
@@ -506,7 +548,7 @@ class TestAnswers(AnswersTestCase):
             self.join(thread)
             loop.close()
 
-    def test_twenty_that_wait_keep_nobody_waiting(self):
+    def test_twenty_launches_that_wait_do_not_delay_others(self):
         futures = []
 
         def observer(args):
@@ -518,12 +560,10 @@ class TestAnswers(AnswersTestCase):
         app = self.answering(observer)
         outcomes = [self.asking_in_background("later", str(number)) for number in range(20)]
         wait_until(lambda: len(futures) == 20, "all wait")
-        with Stopwatch() as took:
-            for _ in range(20):
-                self.assertEqual(self.ask("now"), "now")
-                self.assertTrue(self.named_launch("a").delivered)
-        self.assertLess(took.seconds, 2)
-        # Ordinary peers, more than there is room for, are not in their way.
+        for _ in range(20):
+            self.assertEqual(self.ask("now", timeout=PATIENCE), "now")
+            self.assertTrue(self.named_launch("a").delivered)
+        # Ordinary peers, more of them than there is room for, do not push them out.
         with inside.limits(MAX_PEERS=5):
             for _ in range(20):
                 self.connect()
@@ -534,17 +574,19 @@ class TestAnswers(AnswersTestCase):
         wait_until(lambda: all(outcomes), "all are answered")
         self.assertEqual(sorted(outcome[0] for outcome in outcomes), list(range(20)))
 
-    def test_more_than_can_wait_are_told_at_once(self):
+    def test_more_launches_than_can_wait_fail_at_once(self):
         with inside.limits(MAX_ASKING=3):
             app = self.named()
             waiting = [self.asking_in_background(str(number)) for number in range(3)]
             wait_until(lambda: inside.count_asking(app) == 3, "three wait")
-            with Stopwatch() as took, self.assertRaisesRegex(ConnectionError, "too many launches wait"):
+            with Stopwatch() as took, self.assertRaisesRegex(
+                ConnectionError, "too many launches are already waiting"
+            ):
                 self.ask("one more")
             error = self.named_launch("one more", answer=True)
             self.assertLess(took.seconds, 1)
             self.assertIs(error.delivered, False)
-            self.assertIn("too many launches wait", str(error))
+            self.assertIn("too many launches are already waiting", str(error))
             self.assertTrue(self.named_launch("does not ask").delivered)
             self.assertEqual(app.clients, 4)
             app.trace(lambda args: "yes")
@@ -561,7 +603,7 @@ class TestAnswers(AnswersTestCase):
             launch.kill()
         wait_until(lambda: inside.count_asking(app) == 0, "nothing is left")
         future.set_result("too late")
-        wait_until(lambda: descriptors() == before, "no descriptor is left")
+        wait_until(lambda: descriptors() <= before, "no descriptor is left")
         app.untrace(next(iter(app._observers)))
         app.trace(lambda args: "goes on")
         self.assertEqual(self.ask("a"), "goes on")
@@ -569,16 +611,16 @@ class TestAnswers(AnswersTestCase):
     def test_launch_that_is_killed_while_it_gets_a_long_answer(self):
         app = self.answering(lambda args: "x" * 50_000_000)
         before = descriptors()
-        launch = inside.LaunchThatDoesNotRead(self.name, ("a",))
+        launch = LaunchThatDoesNotRead(self.name, ("a",))
         self.addCleanup(launch.close)
         wait_until(lambda: inside.is_sending_an_answer(app), "its answer is on its way")
         self.assertTrue(self.named_launch("another one").delivered)
         launch.close()
-        wait_until(lambda: descriptors() == before, "no descriptor is left")
+        wait_until(lambda: descriptors() <= before, "no descriptor is left")
 
-    def test_launch_whose_answer_the_system_does_not_send_is_told(self):
+    def test_launch_whose_answer_the_system_does_not_send_fails_with_a_message(self):
         text = "text"
-        kind = inside.failing(
+        kind = failing(
             "send", OSError(errno.ENOBUFS, "no buffers"), when=lambda data, *_: data[5:] == text.encode()
         )
         with inside.sockets_of_peers(kind):
@@ -587,24 +629,28 @@ class TestAnswers(AnswersTestCase):
             self.assertEqual(len(kind.failed), 1)
             self.assertEqual(self.ask("a"), text)
 
-    def test_launch_that_the_system_does_not_watch_is_told(self):
-        """It had to wait for room; what it brought is owned all the same."""
-        self.enter(inside.limits(MAX_WAITING=1000, HOLD_TIME=PATIENCE))
-        shelf, calls = Shelf(), Collector()
-        app = self.answering(calls, dispatch=shelf)
-        Socket_Singleton.send(["a" * 700], name=self.name)
-        shelf.wait_for(1)
-        outcomes = self.asking_in_background("b" * 700)
-        wait_until(lambda: inside.count_held(app) == 1, "it waits for room")
-        with inside.no_memory_to_watch(app) as watch:
-            shelf.run()
-            self.assert_lost(outcomes)
-        watch.assert_called_once()
-        shelf.wait_for(1)
+    def test_launch_whose_connection_cannot_be_watched_gets_no_answer(self):
+        """Its arguments are owned all the same."""
+        shelf, calls, has_spoken = Shelf(), Collector(), threading.Event()
+        kind = failing_to_watch(OSError(errno.ENOSPC, "too many are watched"))  # fs.epoll.max_user_watches
+        with mock.patch.object(selectors, "DefaultSelector", kind):
+            app = self.answering(calls, dispatch=shelf)
+        Socket_Singleton.send(["first"], name=self.name)
+        gate, waiting = self.gate(), inside.at("read", lambda _: has_spoken.wait(PATIENCE))
+        with inside.at("turn", gate), inside.at("answer", kind.arm):
+            inside.wake(app)
+            gate.wait_for_somebody()
+            with waiting:  # so that the host has read everything before it would watch the connection
+                launch = LaunchThatDoesNotRead(self.name, ("second",), after_hello=gate.open)
+                has_spoken.set()
+                self.assertEqual(launch.read(), ACK)
+        launch.close()
+        self.assertEqual(len(kind.failed), 1)
+        shelf.wait_for(2)
         shelf.run()
-        self.assertEqual(calls.calls, [("a" * 700,), ("b" * 700,)])
+        self.assertEqual(calls.calls, [("first",), ("second",)])
         app.dispatch = None
-        self.assertIsNone(self.ask("c"))
+        self.assertIsNone(self.ask("third"))
 
     @unittest.skipUnless(os.name == "posix", "signals of POSIX")
     def test_interrupt_ends_the_wait(self):
@@ -614,9 +660,10 @@ class TestAnswers(AnswersTestCase):
             self.start("-m", "Socket_Singleton", "ask", "--name", self.name, "--", "never"),
         ]
         host.expect("got ('never',)", 2)
-        for launch, status in zip(launches, (INTERRUPTED, 130)):
-            os.kill(launch.pid, signal.SIGINT)
+        for launch, status in zip(launches, (INTERRUPTED, -signal.SIGINT)):
+            launch.interrupt()
             self.finish(launch, status)
+        self.assertEqual(launches[0].err.splitlines()[-1], "KeyboardInterrupt")
 
     # -- the end of the host --
 
@@ -630,6 +677,19 @@ class TestAnswers(AnswersTestCase):
                 self.assert_lost(outcome)
         self.assertLess(took.seconds, 1)
 
+    def test_wait_ends_with_a_release_after_which_nothing_wakes_the_host(self):
+        """There is no memory for a byte, so the host could not learn of an answer either."""
+        refuses, gate = [], self.gate()
+        error = OSError(errno.ENOBUFS, "no buffers")
+        kind = failing("send", error, math.inf, when=lambda *_: refuses)
+        with inside.sockets_of_wakers(kind):
+            app = self.answering(gate)
+        outcomes = self.asking_in_background("a")
+        gate.wait_for_somebody()
+        refuses.append(error)
+        app.release()
+        self.assert_lost(outcomes)
+
     def test_wait_for_the_first_observer_ends_with_release(self):
         app = self.named()
         outcomes = self.asking_in_background("a")
@@ -638,8 +698,33 @@ class TestAnswers(AnswersTestCase):
         self.assert_lost(outcomes)
         self.assertEqual(app.arguments, (("a",),))
 
+    def test_machine_that_vanishes(self):
+        """Neither side waits for ever for a peer that vanished silently: the system detects that."""
+        found, app = [], self.named()
+        app.trace(lambda args: "answer")
+
+        def end(sock):
+            found.append([sock.getsockopt(*option) for option in inside.keep_alive_options()])
+            return inside.LaunchSocket.close(sock)
+
+        kind = type("Recording", (inside.LaunchSocket,), {"close": end})
+        with inside.sockets_of_peers(kind), inside.sockets_of_launches(kind):
+            self.assertEqual(self.ask("word"), "answer")
+            app.release()
+        self.assertEqual([all(options) for options in found], [True, True])
+        self.assertLessEqual(max(map(max, found)), 60)
+
+    def test_system_that_cannot_detect_vanished_peers(self):
+        error = OSError(errno.ENOPROTOOPT, "no such option")
+        kind = failing("setsockopt", error, times=2, when=lambda _, option, __: option == socket.SO_KEEPALIVE)
+        app = self.named()
+        app.trace(lambda args: "answer")
+        with inside.sockets_of_peers(kind), inside.sockets_of_launches(kind):
+            self.assertEqual(self.ask("word"), "answer")
+        self.assertEqual(len(kind.failed), 2)
+
     def test_host_that_ends_by_itself_still_answers(self):
-        """At its threshold or its timeout; the port is given up, the answer comes when it is there."""
+        """At its threshold or its timeout it gives up the port; the answer follows when there is one."""
         for options in ({"release_threshold": 2}, {"timeout": 0.3}):
             with self.subTest(options):
                 futures = []
@@ -656,7 +741,6 @@ class TestAnswers(AnswersTestCase):
                 self.assertTrue(app.join(PATIENCE))
                 asked = len(waiting)
                 wait_until(lambda futures=futures, asked=asked: len(futures) == asked, "it has them all")
-                inside.io_thread(app).join(PATIENCE)
                 futures[0].set_result("at last")
                 wait_until(lambda first=waiting[0]: first, "it is answered")
                 self.assertEqual(waiting[0], ["at last"])
@@ -665,7 +749,7 @@ class TestAnswers(AnswersTestCase):
                 for outcomes in waiting[1:]:
                     self.assert_lost(outcomes)
 
-    def test_end_and_kill_of_the_host_are_told(self):
+    def test_launches_fail_with_a_message_when_the_host_ends_or_is_killed(self):
         for how in ("end", "kill"):
             with self.subTest(how):
                 host = self.start_host()
@@ -674,7 +758,7 @@ class TestAnswers(AnswersTestCase):
                 last = self.start_launch(how)
                 for launch in (*waiting, last):
                     self.finish(launch, 1)
-                    self.assertIn("it may have acted upon", launch.err.replace("been ", ""))
+                    self.assertIn("it may have acted on it", launch.err)
                     self.assertIn(self.name, launch.err)
                 host.wait()
 
@@ -684,12 +768,12 @@ class TestAnswers(AnswersTestCase):
         self.in_background(lambda: errors.append(self.error_of_launch("a", answer=True)))
         wait_until(lambda: inside.count_asking(app) == 1, "it waits")
         app.release()
-        wait_until(lambda: errors, "it is told")
+        wait_until(lambda: errors, "it ends")
         self.assertEqual((errors[0].delivered, errors[0].answer), (True, None))
-        self.assertIn("may have been acted upon", str(errors[0]))
+        self.assertIn("may have acted on it", str(errors[0]))
 
-    def test_answers_that_are_there_are_sent_before_the_end(self):
-        """An answer in time is not lost to a release that comes at once behind it."""
+    def test_answers_that_exist_are_sent_before_the_end(self):
+        """An answer in time is not lost to a release that comes immediately after it."""
         for _ in range(20):
             future = Followed()
             app = self.answering(lambda args, future=future: future)
@@ -700,28 +784,27 @@ class TestAnswers(AnswersTestCase):
             wait_until(lambda outcomes=outcomes: outcomes, "it is answered")
             self.assertEqual(outcomes, ["x" * 10_000])
 
-    def test_long_answer_that_is_on_its_way_is_sent_to_its_end(self):
-        app = self.answering(lambda args: "x" * 50_000_000)
-        launch = inside.LaunchThatDoesNotRead(self.name, ("a",))
+    def test_long_answer_that_is_being_sent_is_completed(self):
+        length = 20_000_000  # more than systems keep for a connection
+        self.enter(inside.limits(KEEPS_PORT_TIME=PATIENCE))  # on Windows, it is cut off after a second
+        app = self.answering(lambda args: "x" * length)
+        launch = LaunchThatDoesNotRead(self.name, ("a",))
         self.addCleanup(launch.close)
         wait_until(lambda: inside.is_sending_an_answer(app), "its answer is on its way")
-        with inside.limits(LAST_WORDS_TIME=PATIENCE):
-            release = self.in_background(app.release)
-            wait_until(lambda: not app._listening, "the host is at its end")
-            size = len(launch.read())
-            self.join(release)
-        self.assertEqual(size, len(ACK) + 5 + 50_000_000)
+        app.release()
+        size = len(launch.read())
+        self.assertEqual(size, len(ACK) + 5 + length)
 
-    def test_launch_that_does_not_read_holds_no_release_up(self):
+    def test_launch_that_does_not_read_does_not_delay_a_release(self):
         app = self.answering(lambda args: "x" * 50_000_000)
-        launch = inside.LaunchThatDoesNotRead(self.name, ("a",))
+        launch = LaunchThatDoesNotRead(self.name, ("a",))
         self.addCleanup(launch.close)
         wait_until(lambda: inside.is_sending_an_answer(app), "its answer is on its way")
         with Stopwatch() as took:
             app.release()
         self.assertLess(took.seconds, 1)
 
-    def test_observer_that_releases_is_answered_by_what_it_returns(self):
+    def test_observer_that_releases_can_still_return_the_answer(self):
         before = descriptors()
         released = threading.Event()
 
@@ -738,7 +821,7 @@ class TestAnswers(AnswersTestCase):
                 self.assertEqual(answer, "released" if words == ("future",) else LONG)
                 self.assertTrue(released.is_set())
                 self.assertFalse(app._listening)
-        wait_until(lambda: descriptors() == before, "no descriptor is left")
+        wait_until(lambda: descriptors() <= before, "no descriptor is left")
 
     def test_observer_that_releases_and_raises(self):
         def observer(args):
@@ -749,7 +832,7 @@ class TestAnswers(AnswersTestCase):
         self.assertEqual(str(self.outcome_of_asking("a")), "gone")
 
     def test_observer_that_runs_another_launch_and_releases(self):
-        """As one that opens a dialogue, whose loop goes on: each launch has its own answer."""
+        """Like one that opens a dialogue, whose loop goes on: each launch gets its own answer."""
         shelf = Shelf()
 
         def observer(args):
@@ -768,7 +851,7 @@ class TestAnswers(AnswersTestCase):
         wait_until(lambda: first and second, "both are answered")
         self.assertEqual((first, second), (["first"], ["second"]))
 
-    def test_launch_that_has_gone_before_the_observer_that_released_answers(self):
+    def test_launch_that_has_gone_when_an_observer_that_released_answers(self):
         before, gone, threads = descriptors(), threading.Event(), []
 
         def observer(args):
@@ -778,19 +861,19 @@ class TestAnswers(AnswersTestCase):
             return LONG
 
         app = self.answering(observer)
-        launch = inside.LaunchThatDoesNotRead(self.name, ("a",))
+        launch = LaunchThatDoesNotRead(self.name, ("a",))
         self.addCleanup(launch.close)
         self.assertTrue(app.join(PATIENCE))
         with mock.patch("logging.Logger.error") as logged:
             launch.close()
             gone.set()
             self.join(threads[0])
+            wait_until(lambda: descriptors() <= before, "no descriptor is left")
         logged.assert_not_called()
-        self.assertEqual(descriptors(), before)
 
-    def test_answer_to_a_launch_that_a_release_has_ended_touches_nobodys_connection(self):
+    def test_answer_after_a_release_touches_no_closed_connection(self):
         future = Followed()
-        kind = inside.failing("settimeout", AssertionError("it is nobody's"))
+        kind = failing("settimeout", AssertionError("it is nobody's"))
         with inside.sockets_of_peers(kind):
             app = self.answering(lambda args: future)
             outcomes = self.asking_in_background("a")
@@ -801,7 +884,7 @@ class TestAnswers(AnswersTestCase):
         self.assertEqual(kind.failed, [])
 
     def test_the_next_host_answers_while_the_last_one_does(self):
-        """What a release kept open for one answer is not in the way of the next host."""
+        """What a release kept open for one answer does not disturb the next host."""
         went_on, first = threading.Event(), []
 
         def observer(args):
@@ -820,10 +903,10 @@ class TestAnswers(AnswersTestCase):
 
     @needs_resets
     def test_releases_at_every_moment(self):
-        """Each that asks ends in one of the ways there are, and none that was answered was not heard."""
+        """Each launch that asks ends in a known way; if it was answered, the observer was called."""
         for number in range(60):
-            heard = Collector()
-            app = self.answering(lambda args, heard=heard: (heard(args), "yes")[1])
+            observer = Collector()
+            app = self.answering(lambda args, observer=observer: (observer(args), "yes")[1])
             outcomes = self.asking_in_background("a")
             for _ in range(number * 20):
                 pass
@@ -833,20 +916,20 @@ class TestAnswers(AnswersTestCase):
             wait_until(lambda outcomes=outcomes: outcomes, "it ended")
             outcome = outcomes[0]
             if outcome == "yes":
-                self.assertEqual(heard.calls, [("a",)])
+                self.assertEqual(observer.calls, [("a",)])
             else:
                 self.assertIsInstance(outcome, ConnectionError)
                 if isinstance(outcome, ConnectionRefusedError):
-                    self.assertEqual((heard.calls, app.arguments), ([], ()))
+                    self.assertEqual((observer.calls, app.arguments), ([], ()))
 
     @unittest.skipUnless(hasattr(os, "fork"), "this system does not fork")
-    def test_forked_child_does_not_keep_those_waiting_whose_host_was_killed(self):
+    def test_forked_child_does_not_keep_launches_of_a_killed_host_waiting(self):
         host = self.start(PROGRAMS / "forking_host.py", self.name, ready="host")
         launch = self.start_launch("a")
         host.expect("forked")
         os.kill(host.pid, signal.SIGKILL)  # and its child lives on
         self.finish(launch, 1)
-        self.assertIn("it may have been acted upon", launch.err)
+        self.assertIn("it may have acted on it", launch.err)
 
 
 class TestJoin(SingletonTestCase):
@@ -856,7 +939,8 @@ class TestJoin(SingletonTestCase):
         worker = multiprocessing.get_context("fork").Process(
             target=lambda: os._exit(0 if app.join(PATIENCE) else 1)
         )
-        worker.start()
+        with self.expect_warning_of_forks():
+            worker.start()
         self.addCleanup(worker.join)
         worker.join(PATIENCE / 2)
         self.assertEqual(worker.exitcode, 0)
@@ -910,6 +994,6 @@ class TestJoin(SingletonTestCase):
                 f"app.join({timeout})\n"
             )
             program = self.start("-c", text, ready="up")
-            os.kill(program.pid, signal.SIGINT)
+            program.interrupt()
             self.finish(program, INTERRUPTED)
             self.assertIn("KeyboardInterrupt", program.err)

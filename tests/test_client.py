@@ -39,13 +39,14 @@ from .support import (
     read_to_end,
     wait_until,
 )
+from .support.sockets import claims_of_launches, close_resets, failing, hooked, no_sockets_of_launches
 
-# Seconds that a launch may take in all, from its constructor: how long an
-# interpreter takes to start on a loaded machine is not ours to promise.
+# Seconds that a launch may take, from its constructor on: how long an
+# interpreter takes to start on a loaded machine is out of our hands.
 AT_MOST = 3.0
 
 
-# Seconds for a `send` that is to find no answer.
+# Seconds for a `send` that will not get an answer.
 SHORT = 0.2
 
 
@@ -53,7 +54,7 @@ SHORT = 0.2
 PROMISED = 0.05
 
 
-# How often a trial may be spoiled by what else the machine does.
+# How many trials may be spoiled by other programs on the machine.
 TRIALS = 40
 
 
@@ -66,7 +67,7 @@ class _Writer:
 
 
 def sockets_bound_to(port):
-    """Have sockets of launches be bound to ``port``: real sockets, with an end of our choice."""
+    """Have sockets of launches be bound to ``port``: real sockets, whose own end we choose."""
     real = inside.LaunchSocket
 
     def bound(*args, **kwargs):
@@ -79,14 +80,14 @@ def sockets_bound_to(port):
 
 
 class Claims:
-    """Counts the claims of launches in this process, real ones, while it is entered."""
+    """Counts the claims of launches in this process; their sockets are real."""
 
     def __init__(self, kind=inside.LaunchSocket) -> None:
         self.times: list[float] = []
         self._kind = kind
 
     def __enter__(self):
-        self._claims = inside.claims_of_launches(lambda _: self.times.append(time.monotonic()), self._kind)
+        self._claims = claims_of_launches(lambda _: self.times.append(time.monotonic()), self._kind)
         self._claims.__enter__()
         return self
 
@@ -107,7 +108,7 @@ class ClientTestCase(SingletonTestCase):
         return Socket_Singleton.is_running(port=self.port, **options)
 
     def server(self, answer) -> list[bytes]:
-        """Serve with ``answer(peer)``, after all that a peer sends was read; return what was read."""
+        """Serve with ``answer(peer)`` once everything a peer sends was read; return what was read."""
         packets = []
 
         def read_and_answer(peer):
@@ -119,21 +120,21 @@ class ClientTestCase(SingletonTestCase):
 
     def assert_no_socket_opened(self, kind: type, call, **options) -> None:
         with self.subTest(call=call.__name__, **{name: str(value)[:80] for name, value in options.items()}):
-            with inside.no_sockets_of_launches(), self.assertRaises(kind) as caught:
+            with no_sockets_of_launches(), self.assertRaises(kind) as caught:
                 call(**options)
             self.assertIs(type(caught.exception), kind)
 
     def assert_fails(self, kind: type, *parts: str, timeout: float = PATIENCE, **options) -> None:
-        """Check the error of `send`: this very class, the address and the port, nothing left open."""
+        """Check the error of `send`: exactly this class, with the address and port; nothing is left open."""
         before = descriptors()
         with self.assertRaises(kind) as caught:
             self.send("word", timeout=timeout, **options)
         self.assertIs(type(caught.exception), kind)
         for part in ("127.0.0.1", str(self.port), *parts):
             self.assertIn(part, str(caught.exception))
-        wait_until(lambda: not descriptors() - before, "nothing is left open, also by a host of ours")
+        wait_until(lambda: not descriptors() - before, "nothing is left open, not even by our own host")
 
-    def assert_told(self, *expected: str) -> None:
+    def assert_fails_with(self, *expected: str) -> None:
         """Check how a launch, strict and not, ends on this test's port."""
         launch = self.start_app("default", self.port, "word")
         with Stopwatch() as took:
@@ -149,10 +150,10 @@ class ClientTestCase(SingletonTestCase):
 
 
 class TestHandOver(ClientTestCase):
-    """What a launch sends, and what it makes of each answer of a plain socket."""
+    """What a launch sends, and how it understands each answer of a plain socket."""
 
     def packet_of(self, *args: str, answer: bytes = ACK, **options) -> tuple:
-        """Return what a second launch sends to whoever answers it with ``answer``, and its error."""
+        """Return what a second launch sends to a peer that answers with ``answer``, and its error."""
         received = []
 
         def serve():
@@ -170,7 +171,7 @@ class TestHandOver(ClientTestCase):
             self.join(server)
             listener.setblocking(False)
             with self.assertRaises(BlockingIOError):
-                listener.accept()  # it came once
+                listener.accept()  # it connected only once
         return (*received, error)
 
     def test_bytes_of_a_second_launch(self):
@@ -207,7 +208,7 @@ class TestHandOver(ClientTestCase):
                 self.assertIn(repr(answer), str(error))
 
     @needs_reset_in_backlog
-    def test_what_fails_after_the_packet_was_sent_is_no_reason_to_send_it_again(self):
+    def test_packet_is_not_sent_again_if_something_fails_afterwards(self):
         class Failing(inside.LaunchSocket):
             def recv(self, *_):
                 raise OSError(errno.EIO, "it failed")
@@ -227,12 +228,11 @@ class TestHandOver(ClientTestCase):
             peer, _ = listener.accept()
             peer.recv(100)
             listener.close()
-            inside.close_resets(peer)
+            close_resets(peer)
             peer.close()
 
         self.in_background(die)
-        app = Socket_Singleton(port=self.port, strict=False)
-        self.addCleanup(app.release)
+        app = self.singleton(strict=False)
         self.assertTrue(app._listening)
 
     def test_host_that_closes_in_order_without_an_answer_and_is_gone(self):
@@ -245,13 +245,12 @@ class TestHandOver(ClientTestCase):
             peer.close()
 
         self.in_background(close)
-        app = Socket_Singleton(port=self.port, strict=False)
-        self.addCleanup(app.release)
+        app = self.singleton(strict=False)
         wait_until(lambda: app._listening, "it is the host")
 
-    def test_port_that_comes_free_meanwhile(self):
+    def test_port_that_becomes_free_meanwhile(self):
         bound = self.bound()
-        # Freed when the launch has been refused once; it tells, being verbose.
+        # It is freed when the launch has been refused once, which its verbose output shows.
         freed = []
 
         def write(text):
@@ -266,11 +265,11 @@ class TestHandOver(ClientTestCase):
 
 
 class TestStrangers(ClientTestCase):
-    """Somebody else has the port. Each is asked in every way; each way ends soon, and says what was seen."""
+    """Another program has the port. Each attempt, in every way, ends soon and says what it saw."""
 
     def check(self, *words: str, send: type, runs: bool | type) -> None:
-        """Ask as a launch, strict and not, by `send`, which raises ``send``, and by `is_running`."""
-        self.assert_told(*words)
+        """Try it as a launch, strict and not, with `send`, which raises ``send``, and with `is_running`."""
+        self.assert_fails_with(*words)
         self.check_beside(*words, send=send, runs=runs)
 
     def check_beside(self, *words: str, send: type, runs: bool | type) -> None:
@@ -283,7 +282,7 @@ class TestStrangers(ClientTestCase):
 
     @needs_reset_in_backlog
     def test_silent_server(self):
-        """Nobody sends it a packet twice: it might wake up, and take both."""
+        """Nobody sends it a packet twice: it might wake up and take both."""
         listener = self.listener()
         self.check("no answer", send=TimeoutError, runs=True)
         packets = []
@@ -312,13 +311,13 @@ class TestStrangers(ClientTestCase):
 
     @needs_resets
     def test_server_that_resets(self):
-        """Nobody owns the packet, and somebody may soon: each way asks again while there is time."""
-        packets = self.server(inside.close_resets)
+        """Nobody owns the packet, but somebody may soon, so each way tries again while there is time."""
+        packets = self.server(close_resets)
         self.check(send=TimeoutError, runs=True)
         self.assertGreater(packets.count(b"word\0"), 6)
 
     def test_server_that_ends_in_order(self):
-        """So does a host of 2.0.0, which has taken the launch: it is not asked again."""
+        """A host of 2.0.0 that has taken the launch does so too, so nobody tries again."""
         packets = self.server(lambda peer: None)
         launch = self.run_app("default", self.port, "word")
         self.assertEqual((launch.out, launch.err), ("", ""))
@@ -339,23 +338,24 @@ class TestStrangers(ClientTestCase):
     def test_port_that_is_bound_and_does_not_listen(self):
         self.bound()
         self.check("refused", send=ConnectionRefusedError, runs=False)
-        # Also one that hands nothing over must not end silently: nobody runs.
+        # Even a launch that hands nothing over must not end silently: no instance is running.
         self.assertIs(self.second_launch(client=False).delivered, False)
 
-    def test_backlog_that_is_full(self):
+    def test_full_backlog(self):
+        self.enter(inside.limits(LOOK_TIME=0.3))
         self.listener(backlog=0)
         self.fill_backlog()
         self.check(send=TimeoutError, runs=TimeoutError)
 
-    def test_connection_that_meets_itself(self):
-        """On an ephemeral port a connection can get that very port as its own end."""
-        # What the kernel does by chance, once in 28,000 connections, is done here
-        # by binding the launch's end to the port that it calls.
+    def test_connection_to_itself(self):
+        """On an ephemeral port, a connection can get that very port as its own end."""
+        # The kernel does this by chance, once in 28,000 connections. Here it is
+        # done by binding the launch's end to the port that it connects to.
         with sockets_bound_to(self.port):
-            met = inside.ask(self.port, b"word\0", PATIENCE)
             self.check_beside(send=ConnectionRefusedError, runs=False)
-        self.assertEqual(met, (inside.AnswersOf.REFUSED, "the connection met itself"))
-        # It has left nothing behind that would keep the port.
+            with self.assertRaisesRegex(ConnectionRefusedError, "the launch was connected to itself"):
+                self.send("word", timeout=0.1)
+        # It has left nothing behind that would block the port.
         self.assert_free()
 
     def test_http_server(self):
@@ -364,24 +364,24 @@ class TestStrangers(ClientTestCase):
                 pass
 
         server = HTTPServer(("127.0.0.1", self.port), Quiet)
-        server.handle_error = lambda *args: None  # the launch hangs up on it, and may
+        server.handle_error = lambda *args: None  # the launch may hang up on it
         self.addCleanup(server.server_close)
         self.in_background(server.serve_forever)
         self.addCleanup(server.shutdown)
         with Stopwatch() as took:
             error = self.second_launch("GET / HTTP/1.0\r\n\r\n")
-        self.assertLess(took.seconds, inside.limit("HAND_OVER_TIME") / 2, "at once, it said")
+        self.assertLess(took.seconds, inside.limit("HAND_OVER_TIME") / 2, "it took too long")
         self.assertIs(error.delivered, False)
         self.assertIn("is not a Socket_Singleton", str(error))
 
 
 @unittest.skipUnless(hasattr(signal, "SIGSTOP"), "this system does not stop processes")
 class TestStoppedHost(ClientTestCase):
-    def test_a_stopped_host_that_goes_on_delivers_each_launch_once(self):
+    def test_a_stopped_host_that_continues_delivers_each_launch_once(self):
         host = self.start_host()
         with host.stopped():
-            self.assert_told("no answer")
-        # Two launches sent their packets: one strict, one not.
+            self.assert_fails_with("no answer")
+        # Two launches have sent their packets: a strict one, and one that is not.
         host.expect("word", count=2)
         self.assertEqual(self.exchange(b"later\0"), ACK)
         host.expect("later")
@@ -391,12 +391,12 @@ class TestStoppedHost(ClientTestCase):
         host = self.start(PROGRAMS / "shallow_host.py", self.port, ready="ready")
         with host.stopped():
             self.fill_backlog()
-            self.assert_told()
-        # Not a bare peer: where a backlog was full, the system may reset who comes next, and a
-        # launch then asks again.
+            self.assert_fails_with()
+        # Not a bare peer: after a full backlog the system may reset the next connection, and a
+        # launch then tries again.
         Socket_Singleton.send(["later"], port=self.port, timeout=PATIENCE)
         host.expect("got later")
-        # These could not even connect, so they are nowhere.
+        # The others could not even connect, so they were not delivered.
         self.assertEqual(host.lines, ["ready", "got later"])
 
     def test_a_long_packet_that_was_cut_by_the_deadline_is_not_delivered(self):
@@ -408,7 +408,7 @@ class TestStoppedHost(ClientTestCase):
         host.expect("later")
         self.assertEqual(host.lines, ["Singleton locked", "later"])
 
-    def test_host_that_is_stopped_may_come_to_own_it(self):
+    def test_stopped_host_may_own_the_launch_later(self):
         host = self.start_host()
         with host.stopped():
             self.assert_fails(TimeoutError, timeout=SHORT)
@@ -417,7 +417,7 @@ class TestStoppedHost(ClientTestCase):
         host.expect("later")
         self.assertEqual(host.lines, ["Singleton locked", "word", "later"])
 
-    def test_of_a_host_that_is_stopped(self):
+    def test_stopped_host_is_running(self):
         host = self.start_host()
         with host.stopped():
             self.assertTrue(self.is_running())
@@ -433,7 +433,7 @@ class TestArgv(ClientTestCase):
         self.assertIs(error.delivered, True)
         observer.wait_for(tuple(given))
 
-    def test_is_handed_over_by_a_process_that_ends_in_silence(self):
+    def test_is_handed_over_by_a_process_that_ends_silently(self):
         _, observer = self.observed()
         code = (
             "import os, sys; from Socket_Singleton import Socket_Singleton;"
@@ -525,7 +525,7 @@ class TestError(SingletonTestCase):
                     (same.address, same.port, same.delivered), (error.address, error.port, error.delivered)
                 )
 
-    def test_error_is_made_like_any_exception(self):
+    def test_error_is_constructed_like_any_exception(self):
         error = MultipleSingletonsError("a", 5)
         self.assertIsInstance(error, Exception)
         self.assertNotIsInstance(error, OSError)
@@ -536,17 +536,17 @@ class TestError(SingletonTestCase):
 
 
 class TestWait(ClientTestCase):
-    """`wait`: a launch that waits for the port has it soon, costs little, and else is a second launch."""
+    """`wait`: a launch that waits gets the port soon and costs little; otherwise it is a second launch."""
 
     def waiting(self, seconds: float = PATIENCE):
         return self.start(PROGRAMS / "waiting.py", self.port, seconds, ready="waiting")
 
     def time_to_take(self, end_host) -> float:
-        """Return the seconds from ``end_host`` to a waiting launch that is the host, at the worst moment.
+        """Return the seconds from ``end_host`` until a waiting launch is the host, at the worst moment.
 
-        That is just after a claim has failed: what is measured contains the
-        whole pause to the next one. So one trial within a bound proves that the
-        pause is, and a trial can only fail by what else the machine does.
+        That is just after a claim has failed, so the result contains the whole
+        pause before the next one. One trial within a bound proves that the pause
+        is, too; a trial can only fail because of what else the machine does.
         """
         taken, errors = [], []
 
@@ -572,14 +572,14 @@ class TestWait(ClientTestCase):
 
     # -- how soon --
 
-    def test_has_the_port_soon_after_a_release(self):
+    def test_gets_the_port_soon_after_a_release(self):
         trials = []
         while min(trials, default=math.inf) >= PROMISED and len(trials) < TRIALS:
             trials.append(self.time_to_take(Socket_Singleton(port=self.port, strict=False).release))
         self.assertLess(min(trials), PROMISED, trials)
 
     @unittest.skipIf(os.name == "nt", "no SIGKILL there")
-    def test_has_the_port_soon_after_a_kill(self):
+    def test_gets_the_port_soon_after_a_kill(self):
         trials = []
         while min(trials, default=math.inf) >= PROMISED and len(trials) < TRIALS:
             host = self.start_host()
@@ -589,21 +589,21 @@ class TestWait(ClientTestCase):
         self.assertLess(min(trials), PROMISED, trials)
 
     def test_claims_are_never_further_apart_than_promised(self):
-        """By the pauses that it asks for: what the system adds to them is the machine's."""
+        """Checks the pauses that it asks for: what the system adds to them depends on the machine."""
         self.singleton()
         pauses, sleep = [], time.sleep
 
-        def sleep_and_tell(seconds):
+        def record_and_sleep(seconds):
             pauses.append(seconds)
             sleep(seconds)
 
-        with Claims() as claims, inside.sleeps_of_launches(sleep_and_tell):
+        with Claims() as claims, inside.clock_of_launches(sleep=record_and_sleep):
             self.second_launch("word", wait=0.5)
         self.assertLess(max(pauses), PROMISED)
-        # One before each claim but the first.
+        # One before each claim except the first.
         self.assertEqual(len(pauses), len(claims.times) - 1)
 
-    def test_a_free_port_is_had_at_once(self):
+    def test_a_free_port_is_taken_at_once(self):
         for wait in (0, 0.1, PATIENCE, math.inf):
             with self.subTest(wait=wait), Claims() as claims:
                 app = self.singleton(wait=wait, strict=False)
@@ -620,7 +620,7 @@ class TestWait(ClientTestCase):
         hosts = []
         while programs:
             wait_until(lambda: any("host" in program.lines for program in programs), "one has the port")
-            # The last one told that it had released; now exactly one has it, and the others wait on.
+            # The last one has reported its release; exactly one has the port now, and the others still wait.
             now = [program for program in programs if "host" in program.lines]
             self.assertEqual(len(now), 1, [program.describe() for program in programs])
             Socket_Singleton.send(["hello"], port=self.port, timeout=PATIENCE)
@@ -640,8 +640,8 @@ class TestWait(ClientTestCase):
 
         def launch(name):
             try:
-                # Threads, because all must have begun to wait long before the first one's time is over.
-                apps.append(Socket_Singleton(port=self.port, strict=False, wait=3, argv=[name]))
+                # In threads, because all must have begun to wait long before the first one's time is over.
+                apps.append(Socket_Singleton(port=self.port, strict=False, wait=1.5, argv=[name]))
             except MultipleSingletonsError as error:
                 errors.append((name, error))
 
@@ -660,7 +660,7 @@ class TestWait(ClientTestCase):
         self.assertEqual(first.clients, 0)
 
     @unittest.skipIf(os.name == "nt", "two cannot bind there")
-    def test_who_binds_and_is_not_the_first_to_listen_waits_on(self):
+    def test_launch_that_binds_but_is_not_the_first_to_listen_waits_on(self):
         rivals, taken = [], []
 
         class Late(inside.LaunchSocket):
@@ -685,7 +685,7 @@ class TestWait(ClientTestCase):
 
     # -- the end of the wait --
 
-    def test_delivered_when_it_has_waited(self):
+    def test_delivered_after_waiting(self):
         _, observer = self.observed()
         program = self.finish(self.waiting(0.5))
         self.assertEqual(program.lines[1:], ["second True"])
@@ -695,17 +695,17 @@ class TestWait(ClientTestCase):
         self.singleton()
         with Claims() as claims:
             self.second_launch("word", wait=1)
-        # The first, one at the end of each pause, and the hand-over's own.
+        # The first claim, one at the end of each pause, and the one of the hand-over.
         self.assertLessEqual(len(claims.times), 2 + math.ceil(1 / inside.limit("WAIT_STEP")))
 
     def test_cheap_wake_ups(self):
-        """What is done at each takes less than 1 % of the time from one to the next.
+        """The work at each wake-up takes less than 1 % of the time until the next one.
 
         Not measured over real pauses: on a virtual machine that is short of processors, a
-        program which only sleeps as often was seen to take 1 to 2 % by itself.
+        program that only sleeps as often took 1 to 2 % by itself.
         """
         self.singleton()
-        with Claims() as claims, inside.sleeps_of_launches(lambda seconds: None):
+        with Claims() as claims, inside.clock_of_launches(sleep=lambda seconds: None):
             before = time.process_time()
             self.second_launch("word", wait=0.2)
             used = time.process_time() - before
@@ -721,9 +721,9 @@ class TestWait(ClientTestCase):
                 self.assertGreaterEqual(time.monotonic() - begun, 0.3)
                 self.assertLess(took.seconds, 0.3 + inside.limit("HAND_OVER_TIME"))
 
-    def test_zero_waits_for_nothing(self):
+    def test_zero_does_not_wait(self):
         self.singleton()
-        with Claims() as claims, inside.sleeps_of_launches(mock.Mock(side_effect=AssertionError)):
+        with Claims() as claims, inside.clock_of_launches(sleep=mock.Mock(side_effect=AssertionError)):
             self.second_launch("word", wait=0)
             self.second_launch("word")
         self.assertEqual(len(claims.times), 2)
@@ -734,9 +734,9 @@ class TestWait(ClientTestCase):
         wait = 0.02
         slept = mock.Mock(side_effect=time.sleep)
         begun = time.monotonic()
-        with Claims() as claims, inside.sleeps_of_launches(slept):
+        with Claims() as claims, inside.clock_of_launches(sleep=slept):
             self.second_launch("word", wait=wait)
-        # On a busy machine the first claim may take all of the time.
+        # On a busy machine the first claim may take all the time.
         self.assertEqual(len(claims.times), 1 + slept.call_count)
         self.assertLessEqual(slept.call_count, 1)
         self.assertGreaterEqual(claims.times[-1] - begun, wait if slept.called else 0)
@@ -750,15 +750,15 @@ class TestWait(ClientTestCase):
 
     def test_host_is_not_disturbed(self):
         app, clients = self.singleton(release_threshold=2, max_clients=1), []
-        with inside.claims_of_launches(lambda _: clients.append(app.clients)):
+        with claims_of_launches(lambda _: clients.append(app.clients)):
             self.second_launch("word", wait=0.2)
         self.assertGreater(len(clients), 1)
         self.assertEqual(set(clients), {0})
         self.assertEqual((app.clients, app.arguments), (1, (("word",),)))
 
-    def test_port_that_cannot_be_had_at_all_is_an_error_at_once(self):
+    def test_port_that_can_never_be_bound_is_an_error_at_once(self):
         with self.assertRaises(OSError):
-            # Of a network for documentation: no machine has this address.
+            # An address from a network for documentation: no machine has it.
             Socket_Singleton("192.0.2.1", self.port, wait=math.inf)
 
     def test_timeout_begins_when_it_is_the_host(self):
@@ -793,7 +793,7 @@ class TestWait(ClientTestCase):
         self.singleton(strict=False).release()
 
     def test_ctrl_c_in_the_middle_of_a_claim(self):
-        """At each step of it: the socket of that claim is closed, and the port is as it was."""
+        """At each step of the claim: its socket is closed, and the port is as before."""
         for step in ("setsockopt", "bind", "listen"):
             with self.subTest(step=step):
                 port = free_port()
@@ -889,9 +889,8 @@ class TestSend(ClientTestCase):
         observer.wait_for(("first",), ("second",))
 
     def test_while_an_observer_takes_its_time(self):
-        app, go_on = self.singleton(), threading.Event()
-        self.addCleanup(go_on.set)
-        app.trace(lambda args: go_on.wait(PATIENCE))
+        app = self.singleton()
+        app.trace(self.gate())
         for number in range(10):
             self.send(str(number), timeout=PATIENCE / 3)
         self.assertEqual(app.clients, 10)
@@ -899,8 +898,8 @@ class TestSend(ClientTestCase):
     # -- not owned --
 
     @needs_resets
-    def test_host_that_goes_with_the_packet_read_and_not_owned(self):
-        """It resets who is not owned; then nobody listens, or the next host owns it, once."""
+    def test_host_that_ends_with_the_packet_read_but_not_owned(self):
+        """It resets a launch that it does not own; then nobody listens, or the next host owns it, once."""
         for is_there_a_next in (False, True):
             with self.subTest(is_there_a_next=is_there_a_next):
                 self.port = free_port()
@@ -912,7 +911,7 @@ class TestSend(ClientTestCase):
                     listener.close()
                     if start_next:
                         apps.append(self.singleton(strict=False))
-                    inside.close_resets(peer)
+                    close_resets(peer)
                     peer.close()
 
                 self.in_background(go)
@@ -943,37 +942,44 @@ class TestSend(ClientTestCase):
         self.assertLess(took.seconds, SHORT + 0.5)
 
     @needs_resets
-    def test_look_for_a_host_of_2_0_0_says_nothing_where_it_reaches_nobody(self):
-        """The host reset a long packet, as one of 2.0.0 may, and has gone: the launch is the next one."""
+    def test_looking_for_a_host_of_2_0_0_sends_nothing_if_nobody_listens(self):
+        """The host reset a long packet, as 2.0.0 may, and is gone: the launch becomes the next host."""
         listener, said = self.listener(), []
 
-        class Telling(inside.LaunchSocket):
-            def sendall(self, data):
+        class Recording(inside.LaunchSocket):
+            def sendall(self, data, *flags):
                 said.append(len(data))
-                super().sendall(data)
+                super().sendall(data, *flags)
 
         def go():
             peer, _ = listener.accept()
             read_to_end(peer)
             listener.close()
-            inside.close_resets(peer)
+            close_resets(peer)
             peer.close()
 
         self.in_background(go)
-        with inside.sockets_of_launches(Telling):
+        with inside.sockets_of_launches(Recording):
             self.assertEqual(self.outcome("x" * 10_000), "host")
         self.assertEqual(said, [10_001])
 
     @needs_resets
-    def test_never_begins_a_try_that_leaves_no_time_for_an_answer(self):
-        """Whoever resets is asked again until half a second, or a quarter of little time, is left."""
-        for timeout, left in ((2, 0.5), (60, 0.5), (0.4, 0.1)):
-            self.assertAlmostEqual(inside.time_left_for_an_answer(timeout), left)
-        self.server(inside.close_resets)
-        for timeout in (2, 0.4):
-            with Stopwatch() as took:
+    def test_never_begins_an_attempt_that_leaves_no_time_for_an_answer(self):
+        """A host that resets is tried again until half a second, or a quarter of a short time, is left."""
+        self.server(close_resets)
+        now, tries = 100.0, []
+
+        def sleep(seconds):
+            nonlocal now
+            now += seconds
+
+        connecting = hooked("connect", before=lambda *_: tries.append(now))
+        with inside.sockets_of_launches(connecting), inside.clock_of_launches(lambda: now, sleep):
+            for timeout, left in ((2, 0.5), (60, 0.5), (0.4, 0.1)):
+                ends = now + timeout
                 self.assert_fails(TimeoutError, timeout=timeout)
-            self.assertLess(took.seconds, timeout)
+                self.assertGreaterEqual(ends - tries[-1], left - 0.001)
+                self.assertLess(ends - tries[-1], left + 0.1, "it gave up too early")
 
     def test_wrong_secret(self):
         app = self.singleton(secret="right")
@@ -1016,7 +1022,7 @@ class TestSend(ClientTestCase):
 
 
 class TestIsRunning(ClientTestCase):
-    def test_is_there_or_not(self):
+    def test_running_or_not(self):
         self.assertIs(self.is_running(), False)
         app = self.singleton()
         self.assertIs(self.is_running(), True)
@@ -1028,7 +1034,7 @@ class TestIsRunning(ClientTestCase):
         host = self.start_host()
         self.assertTrue(self.is_running())
         host.kill()
-        if WINE:  # where the end of a process is told before its sockets are closed
+        if WINE:  # where a process is reported to have ended before its sockets are closed
             wait_until(lambda: not self.is_running(), "they are closed")
         self.assertFalse(self.is_running())
 
@@ -1047,13 +1053,13 @@ class TestIsRunning(ClientTestCase):
         self.assertEqual(printed.out, "")
         wait_until(lambda: not inside.count_peers(app), "nobody is connected any more")
 
-    def test_with_a_secret_and_by_who_does_not_know_it(self):
+    def test_with_a_secret_that_the_caller_does_not_know(self):
         app = self.singleton(secret="right")
         self.assertTrue(self.is_running())
         self.send("word", secret="right")
         self.assertEqual(app.clients, 1)
 
-    def test_of_ones_own_host_from_an_observer(self):
+    def test_own_host_from_an_observer(self):
         app, answers = self.singleton(), []
         app.trace(lambda args: answers.append(self.is_running()))
         self.send("word")
@@ -1065,7 +1071,7 @@ class TestIsRunning(ClientTestCase):
         self.singleton(strict=False)
         self.assertTrue(self.is_running())
 
-    def test_asking_leaves_the_port_to_be_had(self):
+    def test_asking_leaves_the_port_free(self):
         for _ in range(20):
             app = self.singleton(strict=False)
             self.assertTrue(self.is_running())
@@ -1077,7 +1083,7 @@ class TestIsRunning(ClientTestCase):
         self.assertTrue(self.is_running())
         peer, _ = listener.accept()
         with peer:
-            self.assertEqual(read_to_end(peer), b"", "it is sent nothing")
+            self.assertEqual(read_to_end(peer), b"", "it receives nothing")
 
     def test_leaves_nothing_open(self):
         self.singleton()
@@ -1097,7 +1103,7 @@ class TestIsRunning(ClientTestCase):
 
 
 class TestCallsThatFail(ClientTestCase):
-    """A launch whose system fails it once is delivered once; `errno` is that of no memory, or no buffers."""
+    """A launch is delivered once if a system call fails once, for lack of memory or buffers."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -1116,41 +1122,46 @@ class TestCallsThatFail(ClientTestCase):
         connected = []
 
         def is_connected(*_):
-            return connected  # before that, it is the claim
+            return connected  # before that, the call belongs to the claim
+
+        def record_and_connect(sock, place):
+            connected.append(sock)
+            return inside.LaunchSocket.connect(sock, place)
 
         calls = ("connect", "getsockname", "getpeername", "setsockopt", "sendall", "recv")
         for method, number in itertools.product(calls, (errno.ENOBUFS, errno.ENOMEM)):
             connected.clear()
             with self.subTest(method=method, errno=errno.errorcode[number]):
                 when = is_connected if method == "setsockopt" else lambda *_: True
-                kind = inside.failing(method, OSError(number, "it failed"), when=when)
-                with inside.connections_of_launches(connected.append):
-                    self.assert_delivered_once(kind)
+                kind = failing(method, OSError(number, "it failed"), when=when)
+                if method != "connect":
+                    kind.connect = record_and_connect
+                self.assert_delivered_once(kind)
             self.setUp()
 
     @needs_resets
     def test_end_of_the_packet(self):
         for number in (errno.ENOBUFS, errno.ENOMEM):
             with self.subTest(errno=errno.errorcode[number]):
-                self.assert_delivered_once(inside.failing("shutdown", OSError(number, "it failed")))
+                self.assert_delivered_once(failing("shutdown", OSError(number, "it failed")))
             self.setUp()
 
     @needs_resets
-    def test_half_of_a_packet_is_sent(self):
-        kind = inside.failing("sendall", OSError(errno.ENOBUFS, "no buffers"))
+    def test_half_a_packet_is_sent(self):
+        kind = failing("sendall", OSError(errno.ENOBUFS, "no buffers"))
         fail_or_send = kind.sendall
 
-        def send_half(sock, data):
+        def send_half(sock, data, *flags):
             if not kind.failed:
-                sock.send(data[: len(data) // 2])
-            fail_or_send(sock, data)
+                sock.send(data[: len(data) // 2], *flags)
+            fail_or_send(sock, data, *flags)
 
         kind.sendall = send_half
         self.assert_delivered_once(kind)
 
-    def test_answer_that_came_before_the_failure_is_heard(self):
-        """The host answers a packet though its launch has an error of its own."""
-        kind = inside.failing("shutdown", OSError(errno.ENOBUFS, "no buffers"))
+    def test_answer_that_came_before_the_failure_counts(self):
+        """The host answers a packet although the launch had an error of its own."""
+        kind = failing("shutdown", OSError(errno.ENOBUFS, "no buffers"))
         fail = kind.shutdown
 
         def shut_down_and_fail(sock, how):
@@ -1163,7 +1174,7 @@ class TestCallsThatFail(ClientTestCase):
 
 
 class TestPatchedSockets(ClientTestCase):
-    """Who replaces `socket.socket`, as a library for proxies does, does not send a launch elsewhere."""
+    """Replacing `socket.socket`, as a library for proxies does, does not send a launch elsewhere."""
 
     def test_launch_reaches_its_host(self):
         app, port = self.singleton(), free_port()

@@ -1,4 +1,4 @@
-"""The command line with standard streams that are closed or full: each status is what it is otherwise."""
+"""The command line with closed or full standard streams: each status is the same as otherwise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .support import Collector, Program, SingletonTestCase, wait_until
 
 CLOSED = ("<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&-", "<&- >&- 2>&-")
 
-# Ends with 5; with 6 if one of its standard streams is a socket, which can only be one of ours.
+# Exits with 5, or with 6 if one of its standard streams is a socket, which can only be ours.
 FIVE = """
 import os, stat, sys
 status = 5
@@ -31,7 +31,7 @@ os._exit(status)
 @unittest.skipUnless(os.name == "posix", "a shell that closes streams")
 class TestClosedStreams(SingletonTestCase):
     def begin(self, streams: str, *words, **options) -> Program:
-        """Start a subcommand with its streams as a shell has them after ``streams``."""
+        """Start a subcommand with the streams that a shell gives it after ``streams``."""
         command = (sys.executable, "-m", "Socket_Singleton", "--port", self.port, *words)
         program = Program(["/bin/sh", "-c", f'exec "$@" {streams}', "sh", *command], **options)
         self.addCleanup(program.kill)
@@ -48,24 +48,24 @@ class TestClosedStreams(SingletonTestCase):
 
     # -- run --
 
-    def test_run_passes_the_status_on(self):
+    def test_run_passes_on_the_status(self):
         self.check(5, "run", "--", sys.executable, "-c", FIVE)
         self.check(0, "run", "--", "true")
         self.assert_free()
 
-    def test_run_gives_the_streams_on_that_are_open(self):
-        says = "echo out; echo err >&2"  # by a shell: PyPy tells on stdout that it cannot write to stderr
+    def test_run_passes_on_the_streams_that_are_open(self):
+        says = "echo out; echo err >&2"  # in a shell: PyPy reports on stdout that it cannot write to stderr
         for streams, out, err in (("<&-", "out", "err"), ("2>&-", "out", ""), (">/dev/null", "", "err")):
             with self.subTest(streams=streams):
                 program = self.begin(streams, "run", "--", "/bin/sh", "-c", says)
                 program.wait()
                 self.assertEqual((program.out, program.err), (out, err))
 
-    def test_run_tells_death_by_signal(self):
+    def test_run_reports_death_by_signal(self):
         dies = "import os; os.kill(os.getpid(), 9)"
         self.check(128 + signal.SIGKILL, "run", "--", sys.executable, "-c", dies)
 
-    def test_run_of_what_cannot_be_run(self):
+    def test_run_of_something_that_cannot_be_run(self):
         self.check(127, "run", "--", "no-such-command")
         self.check(126, "run", "--", "/etc/passwd")
         self.assert_free()
@@ -111,11 +111,11 @@ class TestClosedStreams(SingletonTestCase):
                 program.expect('["word"]')
                 os.kill(program.pid, signal.SIGTERM)
                 self.finish(program, 128 + signal.SIGTERM)
-        # Nothing that it could print would be read.
+        # Nobody would read what it prints.
         self.check(1, "watch", closed=[streams for streams in CLOSED if ">&-" in streams.split()])
         self.singleton()
         self.check(1, "watch")
 
     def test_wrong_usage(self):
-        self.check(2, "run")
-        self.check(2, "status", "--nonsense")
+        self.check(64, "run")
+        self.check(64, "status", "--nonsense")

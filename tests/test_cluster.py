@@ -1,4 +1,4 @@
-"""examples/cluster.py on a PostgreSQL server of its own: none lost, none twice, none by an old host."""
+"""examples/cluster.py on its own PostgreSQL server: nothing lost, done twice, or done by an old host."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .support import PATIENCE, PROGRAMS, ROOT, SingletonTestCase, wait_until
 EXAMPLES = ROOT / "examples"
 PAGE = ROOT / "docs" / "cluster.md"
 
-# Seconds. Short, so that a test that waits for it is; long enough for a busy machine to keep it.
+# Seconds. Short for a test that waits for its end; long enough for a busy machine to keep it.
 LEASE = 2.0
-# Of a host that a test wants to keep, or that only a NOTIFY can wake in time.
+# For a host that a test wants to keep, or that only a NOTIFY can wake in time.
 LONG_LEASE = 600.0
 WAIT = 60.0
 
@@ -53,7 +53,7 @@ class TestCluster(SingletonTestCase):
         return self.start(*words, ready=ready, env=env)
 
     def effects(self):
-        """Return (args, epoch, pid) of all that was done under this name, in the order in which it was."""
+        """Return (args, epoch, pid) of everything done under this name, in order."""
         query = "SELECT args, epoch, pid FROM effects WHERE name = %s ORDER BY number"
         return [
             (tuple(eval(word) for word in args), epoch, pid)
@@ -68,11 +68,11 @@ class TestCluster(SingletonTestCase):
         self.assertEqual((program.out, program.err), ("", ""))
 
     def end_host(self):
-        """End whoever is the host, by a launch that is the last one in the queue."""
+        """End the current host with a launch that is the last one in the queue."""
         self.finish(self.launch("quit"))
 
     def disturb(self, lose, launches=40, every=6):
-        """Start launches, four at a time, and `lose(pid)` each host once, when it has done `every`."""
+        """Start launches, four at a time, and call `lose(pid)` once per host when it has done `every`."""
         started, running, lost = [], [], {}
         busy = "SELECT epoch, pid FROM effects WHERE name = %s GROUP BY epoch, pid HAVING count(*) >= %s"
 
@@ -88,14 +88,14 @@ class TestCluster(SingletonTestCase):
                         lose(pid)
             return len(started) == launches and not running
 
-        wait_until(all_ended, "all launches end, or are the host", timeout=2 * PATIENCE)
+        wait_until(all_ended, "all launches have ended or are the host", timeout=2 * PATIENCE)
         return started, lost
 
     def is_waited_for(self, program):
         return program.process.poll() is None and not any(line.startswith("host") for line in program.lines)
 
     def check(self, launches, lost, least=3):
-        """All was done once, and none of it by an old host; those who were not lost ended with status 0."""
+        """All was done once, and nothing by an old host; launches that were not lost exited with status 0."""
         self.end_host()
         self.assertGreaterEqual(len(lost), least, "hosts were lost")
         done = Counter(self.done())
@@ -106,19 +106,19 @@ class TestCluster(SingletonTestCase):
         self.assertEqual(len(set(epochs)), len({epoch for epoch, _ in epochs}))
         for program in launches:
             status = program.wait()
-            if status == 1:  # it was the host, and was told that it is no more
+            if status == 1:  # it was the host, and learned that it no longer is
                 self.assertTrue(any(line.startswith("host") for line in program.lines), program.describe())
                 self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", program.err)
             elif status != -signal.SIGKILL or program.pid not in lost.values():
                 self.assertEqual(status, 0, program.describe())
 
     def effects_by_rank(self):
-        """Return (first argument, rank of the host) of all that was done: 1 for the first host, and so on."""
+        """Return (first argument, rank of the host) of everything done: 1 for the first host, and so on."""
         effects = self.effects()
         ranks = {epoch: rank for rank, epoch in enumerate(sorted({epoch for _, epoch, _ in effects}), 1)}
         return [(args[0], ranks[epoch]) for args, epoch, _ in effects]
 
-    # -- the face --
+    # -- what users see --
 
     def test_the_example(self):
         first = self.start(EXAMPLES / "cluster.py", "a.txt", env=self.server.env)
@@ -131,8 +131,8 @@ class TestCluster(SingletonTestCase):
         self.assertEqual(first.lines[1:], [f"host {epoch} works on {name}" for name, epoch in works])
         self.assertEqual(len({epoch for _, epoch in works}), 1)
 
-    def test_what_was_typed_is_what_arrives_and_it_is_done_when_the_launch_ends(self):
-        """The host looks by itself only every 200 seconds: that it is done at once is NOTIFY's work."""
+    def test_what_was_typed_arrives_and_is_done_when_the_launch_ends(self):
+        """The host looks by itself only every 200 seconds, so it must be NOTIFY that makes it act at once."""
         words = (
             "two words",
             "",
@@ -157,20 +157,20 @@ class TestCluster(SingletonTestCase):
         self.finish(one)
         self.assertEqual(self.done(), [("one",), ("quit",)])
 
-    def test_the_key_is_that_of_the_page(self):
+    def test_the_key_is_the_one_in_the_documentation(self):
         page = PAGE.read_text(encoding="utf-8")
         rows = re.findall(r"^\| `([^`]+)` \| `(-?\d+)` \|$", page, re.MULTILINE)
-        [who_is_it] = re.findall(r"^```sql\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        [who_is_host] = re.findall(r"^```sql\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
         self.assertGreater(len(rows), 1)
         for name, key in rows:
             self.assertEqual(self.ask(f"SELECT {KEY}", name), [(int(key),)])
             host = self.launch("hold", name=name, env={"HOLD": "1"}, ready="holding")
             self.assertIn(int(key), [key for key, _ in self.ask(HELD)])
-            self.assertEqual(len(self.ask(who_is_it)), key in who_is_it)
+            self.assertEqual(len(self.ask(who_is_host)), key in who_is_host)
             host.kill()
 
-    def test_two_first_launches_at_once(self):
-        """Ten times, with a database in which the tables are not there yet."""
+    def test_two_simultaneous_first_launches(self):
+        """Ten times, each with a database that has no tables yet."""
         for number in range(10):
             database = f"fresh{number}"
             self.ask_alone(f"CREATE DATABASE {database}")
@@ -212,7 +212,7 @@ class TestCluster(SingletonTestCase):
         self.check(*self.disturb(terminate))
 
     def test_the_server_is_restarted(self):
-        """In order, and then as after a crash."""
+        """First with an orderly restart, then as after a crash."""
         hows = itertools.cycle([signal.SIGINT, signal.SIGQUIT])
 
         def restart(_):
@@ -220,7 +220,7 @@ class TestCluster(SingletonTestCase):
 
         self.check(*self.disturb(restart, every=9))
 
-    def test_hosts_are_stopped_under_load_and_go_on_later(self):
+    def test_hosts_are_stopped_under_load_and_continue_later(self):
         stopped = []
 
         def stop(pid):
@@ -249,7 +249,7 @@ class TestCluster(SingletonTestCase):
         self.assertEqual(self.effects_by_rank(), [("first", 1), ("second", 2), ("quit", 2)])
 
     def test_a_host_that_is_stopped_within_a_transaction(self):
-        """What it had written is gone, and is written once by the next one."""
+        """What it had written is undone, and is written once by the next host."""
         host = self.launch("hold", lease=LEASE, env={"HOLD": "1"}, ready="holding")
         [(old,)] = self.ask("SELECT last_value FROM singleton_epoch")
         os.kill(host.pid, signal.SIGSTOP)
@@ -263,8 +263,8 @@ class TestCluster(SingletonTestCase):
         self.assertEqual(self.effects_by_rank(), [("hold", 1), ("second", 1), ("quit", 1)])
         self.assertGreater(self.effects()[0][1], old)
 
-    def test_a_host_without_a_rival_ends_as_well_when_its_session_is_lost(self):
-        """The next launch is the host."""
+    def test_a_host_without_a_rival_also_ends_when_its_session_is_lost(self):
+        """The next launch becomes the host."""
         host = self.launch("first", ready="host")
         wait_until(self.done, "its own launch")
         self.server.restart()
@@ -273,8 +273,8 @@ class TestCluster(SingletonTestCase):
         self.finish(self.launch("quit", ready="host"))
         self.assertEqual(self.effects_by_rank(), [("first", 1), ("quit", 2)])
 
-    def test_a_host_that_has_nothing_to_do_keeps_its_session(self):
-        """It looks at the table within each lease: the server does not take it for stopped."""
+    def test_an_idle_host_keeps_its_session(self):
+        """It reads the table within each lease, so the server does not consider it stopped."""
         host = self.launch("first", lease=2 * LEASE, ready="host")
         held_for_longer = (
             f"SELECT pid FROM ({HELD}) AS held JOIN pg_stat_activity USING (pid)"
@@ -288,7 +288,7 @@ class TestCluster(SingletonTestCase):
 
     # -- launches --
 
-    def test_a_launch_that_is_cut_off_in_its_commit_is_not_done_twice(self):
+    def test_a_launch_that_is_cut_off_during_its_commit_is_not_done_twice(self):
         host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("second", env={"CUT_COMMIT": "1"}))
         self.end_host()
@@ -297,45 +297,45 @@ class TestCluster(SingletonTestCase):
 
     def test_a_launch_that_nobody_takes_is_withdrawn(self):
         host = self.launch("hold", env={"HOLD": "1"}, ready="holding")
-        told = self.finish(self.launch("second", wait=0.5), status=1)
-        self.assertEqual(told.err, f"{self.name}: no host took it within 0.5 s; it is withdrawn.")
+        launch = self.finish(self.launch("second", wait=0.5), status=1)
+        self.assertEqual(launch.err, f"{self.name}: no host took it within 0.5 s; it is withdrawn.")
         host.write("\n")
         self.end_host()
         self.finish(host)
         self.assertEqual(self.done(), [("hold",), ("quit",)])
 
-    def test_a_launch_that_a_host_is_still_at_says_that_it_does_not_know(self):
+    def test_a_launch_that_is_still_being_done_reports_an_unknown_result(self):
         host = self.launch("first", env={"HOLD": "1"}, ready="host")
-        told = self.launch("hold", wait=3)
+        launch = self.launch("hold", wait=3)
         host.expect("holding")
-        self.finish(told, status=1)
-        self.assertEqual(
-            told.err, f"{self.name}: a host is still at it; whether it will be done is not known."
-        )
+        self.finish(launch, status=1)
+        self.assertEqual(launch.err, f"{self.name}: a host is still working on it; the result is not known.")
         host.write("\n")
         self.end_host()
         self.finish(host)
 
-    def test_without_a_server_a_launch_says_so(self):
-        told = self.finish(self.launch(wait=0.5, env={"PGHOST": str(self.server.folder / "none")}), status=1)
-        self.assertRegex(told.err, r"(?s)No such file.*; whether it will be done is not known\.\Z")
+    def test_a_launch_without_a_server_fails_with_a_message(self):
+        launch = self.finish(
+            self.launch(wait=0.5, env={"PGHOST": str(self.server.folder / "none")}), status=1
+        )
+        self.assertRegex(launch.err, r"(?s)No such file.*; the result is not known\.\Z")
 
     # -- observers --
 
-    def test_an_observer_that_raises_ends_that_call_alone(self):
-        """Also where it is the database that raises."""
+    def test_an_observer_that_raises_ends_only_that_call(self):
+        """Even if it is the database that raises."""
         host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("fail"))
         self.ends_quietly(self.launch("divide"))
         self.ends_quietly(self.launch("second"))
         self.end_host()
         self.finish(host)
-        self.assertEqual(self.done(), [("first",), ("second",), ("quit",)])  # what it wrote is gone
+        self.assertEqual(self.done(), [("first",), ("second",), ("quit",)])  # what it wrote is undone
         self.assertIn("ValueError: the observer fails", host.err)
         self.assertIn("DivisionByZero: division by zero", host.err)
 
     def test_an_observer_that_hides_an_error_of_the_database_ends_the_host(self):
-        """The server does nothing more in that transaction. The next host does the launch."""
+        """The server does nothing more in that transaction, and the next host does the launch."""
         host = self.launch("hide", env={"HIDE": "1"})
         self.finish(host, status=1)
         self.assertIn("current transaction is aborted", host.err)
@@ -346,7 +346,7 @@ class TestCluster(SingletonTestCase):
 
     # -- the table --
 
-    def test_rows_go_after_a_day(self):
+    def test_rows_are_deleted_after_a_day(self):
         host = self.launch("first", ready="host")
         self.ends_quietly(self.launch("second"))
         query = "SELECT count(*) FROM singleton_launches WHERE name = %s"
@@ -360,7 +360,7 @@ class TestCluster(SingletonTestCase):
         self.assertEqual(self.ask(query, self.name), [(1,)])
 
 
-# Both have their launch done, and the host ends once it has done both.
+# Both get their launch done, and the host ends once it has done both.
 FIRST = f"""
 import sys
 sys.path.insert(0, {str(EXAMPLES)!r})

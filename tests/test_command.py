@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -34,12 +35,12 @@ POSIX = os.name == "posix"
 SECRET = "SOCKET_SINGLETON_SECRET"
 PYTHON_C = (sys.executable, "-c")
 
-# Lives until it reads a line, or its input ends, and ends with that status.
+# Lives until it reads a line or its input ends, and exits with that status.
 HOLD = (
     *PYTHON_C,
     "import sys; print('up', flush=True); sys.exit(int(sys.stdin.readline() or 0))",
 )
-# Says which signals it gets, and ends with 7 at SIGTERM.
+# Prints the signals that it gets, and exits with status 7 after SIGTERM.
 SAY_SIGNALS = (
     *PYTHON_C,
     """
@@ -48,7 +49,7 @@ def say(number, frame):
     print("\\ngot", number, flush=True)
     if number == signal.SIGTERM:
         sys.exit(7)
-# Not pause: a signal that comes just before it would not be seen.
+# Without pause: it would miss a signal that arrives just before it.
 read, write = os.pipe()
 os.set_blocking(write, False)
 signal.set_wakeup_fd(write)
@@ -60,7 +61,7 @@ while True:
     os.read(read, 1)
 """,
 )
-# As if each signal came just before the main thread waits: another thread gets it.
+# As if each signal arrived just before the main thread waits: another thread gets it.
 SIGNALS_JUST_BEFORE = """
 import runpy, signal, threading
 threading.Thread(target=threading.Event().wait, daemon=True).start()
@@ -76,7 +77,7 @@ def ignore(number):
 
 
 def end_group(leader):
-    """End what a failed test leaves of a session."""
+    """End what a failed test has left of a session."""
     if POSIX:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(leader, signal.SIGKILL)
@@ -85,12 +86,12 @@ def end_group(leader):
 class TestCommand(SingletonTestCase):
     def setUp(self) -> None:
         super().setUp()
-        # main() changes how this process takes signals, in the tests that call it here.
+        # main() changes how this process handles signals, in the tests that call it here.
         for number in (signal.SIGINT, signal.SIGTERM):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
     def begin(self, subcommand, *words, ready=None, **options) -> Program:
-        """Start a subcommand, outside of the terminal that the tests may run in."""
+        """Start a subcommand, detached from the terminal that the tests may run in."""
         place = ("--port", self.port)
         program = self.start(
             "-m", "Socket_Singleton", *place, subcommand, *words, start_new_session=True, **options
@@ -103,8 +104,8 @@ class TestCommand(SingletonTestCase):
     def call(self, subcommand, *words, status=0, **options) -> Program:
         return self.finish(self.begin(subcommand, *words, **options), status)
 
-    def assert_told(self, program, text=""):
-        """Nothing on stdout, and one line on stderr."""
+    def assert_fails_with(self, program, text=""):
+        """Check that nothing is on stdout, and one line on stderr."""
         self.assertEqual(program.out, "")
         self.assertRegex(program.err, r"\ASocket_Singleton: (?!Socket_Singleton)[^\n]+\Z")
         self.assertIn(text, program.err)
@@ -114,34 +115,34 @@ class TestCommand(SingletonTestCase):
 
     # -- run: the command --
 
-    def test_run_passes_the_status_on_and_frees_the_port(self):
+    def test_run_passes_on_the_status_and_frees_the_port(self):
         for code in (0, 1, 3, 255):
             self.call("run", "--", *PYTHON_C, f"raise SystemExit({code})", status=code)
             self.assert_free()
 
-    @unittest.skipUnless(POSIX, "no death by signal there")
-    def test_run_tells_death_by_signal(self):
+    @unittest.skipUnless(POSIX, "signals")
+    def test_run_reports_death_by_signal(self):
         for number in (signal.SIGKILL, signal.SIGTERM):
             dies = f"import os; os.kill(os.getpid(), {int(number)})"
             program = self.call("run", "--", *PYTHON_C, dies, status=128 + number)
             self.assertEqual(program.err, "")
 
-    def test_run_of_what_cannot_be_run(self):
-        self.assert_told(self.call("run", "--", "no-such-command", status=127), "no-such-command: ")
+    def test_run_of_something_that_cannot_be_run(self):
+        self.assert_fails_with(self.call("run", "--", "no-such-command", status=127), "no-such-command: ")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "plain.txt")
             path.write_text("text")
-            self.assert_told(self.call("run", "--", path, status=126), str(path))
+            self.assert_fails_with(self.call("run", "--", path, status=126), str(path))
         self.assert_free()
 
     @needs_errors_of_folders
     def test_run_of_a_folder(self):
         with tempfile.TemporaryDirectory() as folder:
-            self.assert_told(self.call("run", "--", folder, status=126), folder)
+            self.assert_fails_with(self.call("run", "--", folder, status=126), folder)
         self.assert_free()
 
     @unittest.skipUnless(POSIX, "bytes of a command line")
-    def test_run_passes_words_and_streams_on(self):
+    def test_run_passes_on_words_and_streams(self):
         words = [b"", b"--", b"--port", b"a b\n", "é".encode(), b"\xff\xfe"]
         program = self.call("run", "--", *SAY_WORDS, *words)
         self.assertEqual(program.lines, [str(words)])
@@ -149,8 +150,8 @@ class TestCommand(SingletonTestCase):
         program.write("9\n")
         self.finish(program, 9)
 
-    @unittest.skipUnless(sys.platform == "linux", "a listener that others have too can be ended here")
-    def test_run_frees_the_port_from_what_the_command_left_behind(self):
+    @unittest.skipUnless(sys.platform == "linux", "a listener that other processes share can be ended here")
+    def test_run_frees_the_port_even_if_the_command_left_a_process(self):
         left = self.call("run", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!")
         self.addCleanup(os.kill, int(left.out), signal.SIGKILL)
         self.assert_free()
@@ -158,7 +159,7 @@ class TestCommand(SingletonTestCase):
     # -- run: signals --
 
     @unittest.skipUnless(POSIX, "signals")
-    def test_run_passes_signals_on(self):
+    def test_run_passes_on_signals(self):
         program = self.begin("run", "--", *SAY_SIGNALS, ready="up")
         self.assertEqual(program.lines[0], str(program.pid))
         for count in (1, 2):
@@ -173,7 +174,7 @@ class TestCommand(SingletonTestCase):
     def test_run_leaves_nothing_running(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             program = self.begin("run", "--", "sh", "-c", "echo $$; exec sleep 1000")
-            pid = int(wait_until(lambda program=program: program.out, "the command is there"))
+            pid = int(wait_until(lambda program=program: program.out, "the command runs"))
             program.process.send_signal(number)
             self.finish(program, 128 + number)
             self.assertEqual(program.err, "")
@@ -186,13 +187,13 @@ class TestCommand(SingletonTestCase):
         program = self.start("-c", IN_A_TERMINAL, *run, ready="up")
         program.write("\x03")
         program.expect("got 2")
-        # A second SIGINT would come before this, which is passed on by the same process.
+        # A second SIGINT would arrive before this, which is passed on by the same process.
         os.kill(int(program.lines[0]), signal.SIGTERM)
         self.finish(program, 7)
         self.assertEqual(program.lines.count("got 2"), 1)
 
     @unittest.skipUnless(POSIX, "signals")
-    def test_signals_that_come_just_before_a_wait(self):
+    def test_signals_that_arrive_just_before_a_wait(self):
         # The mask is inherited.
         unmask = "import signal; signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM]); "
         for words in (("run", "--", *PYTHON_C, unmask + HOLD[-1]), ("watch",)):
@@ -200,37 +201,37 @@ class TestCommand(SingletonTestCase):
             if words == ("watch",):
                 wait_until(self.is_running, "it watches")
                 Socket_Singleton.send(["x"], port=self.port)
-            wait_until(lambda program=program: program.lines, "it is there, and waits")
+            wait_until(lambda program=program: program.lines, "it runs, and waits")
             os.kill(program.pid, signal.SIGTERM)
             self.finish(program, 128 + signal.SIGTERM)
 
     @unittest.skipUnless(POSIX, "signals")
-    @unittest.skipIf(sys.implementation.name == "pypy", "PyPy does not see what it was started to ignore")
-    def test_run_keeps_what_it_was_started_to_ignore(self):
+    @unittest.skipIf(sys.implementation.name == "pypy", "PyPy does not see which signals to ignore")
+    def test_run_keeps_ignoring_what_it_was_started_to_ignore(self):
         says = "import signal; raise SystemExit(3 if signal.getsignal(2) is signal.SIG_IGN else 4)"
         self.call("run", "--", *PYTHON_C, says, status=3, preexec_fn=lambda: ignore(signal.SIGINT))
 
     @unittest.skipUnless(POSIX, "signals")
-    def test_run_learns_the_status_though_children_were_ignored(self):
+    def test_run_gets_the_status_although_children_were_ignored(self):
         self.call("run", "--", "false", status=1, preexec_fn=lambda: ignore(signal.SIGCHLD))
 
     @unittest.skipUnless(POSIX, "signals")
-    def test_run_minds_signals_before_and_after_the_command(self):
+    def test_run_handles_signals_before_and_after_the_command(self):
         popen = subprocess.Popen
 
         def signalled_popen(*words, **options):
             os.kill(os.getpid(), signal.SIGTERM)
             return popen(*words, **options)
 
-        with inside.command_starts(signalled_popen):
+        with mock.patch.object(subprocess, "Popen", signalled_popen):
             code = inside.command(["--port", str(self.port), "run", "--", "sleep", "30"])
         self.assertEqual(code, 128 + signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)  # the command has ended, and we are about to
+        os.kill(os.getpid(), signal.SIGTERM)  # the command has ended, and so will we
         self.assert_free()
 
     @unittest.skipUnless(POSIX, "signals")
-    def test_run_ends_a_command_that_can_be_sent_no_signal(self):
-        """As on Windows, where SIGINT is sent to no other process."""
+    def test_run_ends_a_command_that_cannot_receive_a_signal(self):
+        """As on Windows, where SIGINT cannot be sent to another process."""
 
         class Command(subprocess.Popen):
             def send_signal(self, number):
@@ -243,12 +244,12 @@ class TestCommand(SingletonTestCase):
             os.kill(os.getpid(), signal.SIGINT)
             return Command(*words, **options)
 
-        with inside.command_starts(interrupted):
+        with mock.patch.object(subprocess, "Popen", interrupted):
             code = inside.command(["--port", str(self.port), "run", "--", "sleep", "30"])
         self.assertEqual(code, 128 + signal.SIGTERM)
 
     @unittest.skipUnless(POSIX, "signals")
-    def test_run_ends_by_a_signal_while_it_waits(self):
+    def test_signal_ends_run_while_it_waits(self):
         self.singleton()
         for number in (signal.SIGINT, signal.SIGTERM):
 
@@ -266,7 +267,7 @@ class TestCommand(SingletonTestCase):
         program.process.wait(PATIENCE)
         self.call("run", "--no-forward", "--", "false", status=1)
         self.call("status")
-        self.assert_told(self.call("run", "--", "false", status=1), str(self.port))
+        self.assert_fails_with(self.call("run", "--", "false", status=1), str(self.port))
         waiter = self.begin("run", "--wait", "inf", "--", *PYTHON_C, "print('mine')")
         self.assertTrue(self.is_running())
         self.assertEqual(waiter.lines, [])
@@ -299,26 +300,23 @@ class TestCommand(SingletonTestCase):
         first.write("4\n")
         self.assertEqual(self.finish(first, 4).lines, ["up"])
 
-    def test_first_run_throws_launches_away(self):
-        apps, seen = [], []
+    def test_first_run_discards_launches(self):
+        popen, seen = subprocess.Popen, []
 
-        class Kept(Socket_Singleton):
-            def __init__(self, *args, **options):
-                super().__init__(*args, **options)
-                apps.append(self)
-
-        def execute(words, _):
+        def send_and_start(*words, **options):
+            made = [thing for thing in gc.get_objects() if isinstance(thing, Socket_Singleton)]
+            [app] = [app for app in made if app._listening]
             for _ in range(20):
                 Socket_Singleton.send(["word"], port=self.port)
-            wait_until(lambda: not apps[0].arguments, "nothing piles up")
-            seen.append((words, apps[0].clients))
-            return 3
+            wait_until(lambda: not app.arguments, "nothing piles up")
+            seen.append(app.clients)
+            return popen([sys.executable, "-c", "raise SystemExit(3)"], **options)
 
-        with inside.command_of(Kept, execute):
+        with mock.patch.object(subprocess, "Popen", send_and_start):
             self.assertEqual(inside.command(["run", "--port", str(self.port), "--", "ls"]), 3)
-        self.assertEqual(seen, [(["ls"], 20)])
+        self.assertEqual(seen, [20])
 
-    def test_run_beside_a_foreign_program(self):
+    def test_run_beside_another_program(self):
         foreign = self.listener()
 
         def answer():
@@ -328,17 +326,17 @@ class TestCommand(SingletonTestCase):
                 read_to_end(peer)
 
         self.in_background(answer)
-        self.assert_told(self.call("run", "--", "echo", "no", status=1), "220 hello")
+        self.assert_fails_with(self.call("run", "--", "echo", "no", status=1), "220 hello")
 
     def test_run_beside_a_host_of_2_0_0(self):
-        """It takes the words, and cannot say so."""
+        """It takes the arguments, but cannot acknowledge them."""
         self.serve(read_to_end)
-        self.assert_told(self.call("run", "--", "echo", "no", status=1), "not confirmed")
+        self.assert_fails_with(self.call("run", "--", "echo", "no", status=1), "not confirmed")
 
-    def test_run_where_nobody_accepts(self):
+    def test_run_if_nobody_accepts_connections(self):
         self.bound()
         for options in ([], ["--no-forward", "--exit-code", "0"]):
-            self.assert_told(self.call("run", *options, "--", "echo", "no", status=1), str(self.port))
+            self.assert_fails_with(self.call("run", *options, "--", "echo", "no", status=1), str(self.port))
 
     def test_run_waits(self):
         first = self.begin("run", "--", *HOLD, ready="up")
@@ -358,7 +356,7 @@ class TestCommand(SingletonTestCase):
         self.finish(first, 6)
 
     @unittest.skipUnless(POSIX, "a terminal")
-    def test_run_that_waits_says_so_in_a_terminal(self):
+    def test_waiting_run_prints_a_message_in_a_terminal(self):
         home = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, home)
         env = {"HOME": home}
@@ -402,7 +400,7 @@ class TestCommand(SingletonTestCase):
         observer.wait_for(tuple(map(os.fsdecode, words)), (), ("last",), ())
 
     def test_send_to_nobody(self):
-        self.assert_told(
+        self.assert_fails_with(
             self.call("send", "--", "x", status=1), f"nobody listens at 127.0.0.1 port {self.port}"
         )
 
@@ -412,10 +410,37 @@ class TestCommand(SingletonTestCase):
         self.assertEqual(self.call("status").lines, [f"127.0.0.1 port {self.port}: somebody listens"])
         self.assertEqual(app.clients, 0)
 
+    def test_status_that_cannot_be_determined(self):
+        self.listener(backlog=0)
+        self.fill_backlog()
+        program = self.call("status", status=2)
+        self.assert_fails_with(program, f"cannot tell whether somebody listens: 127.0.0.1 port {self.port}: ")
+
+    def test_home_that_cannot_be_used(self):
+        """The message names the file, and what to do for somebody who has only a shell."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for name in (".local", "Socket_Singleton"):  # the second one on Windows
+            Path(folder.name, name).write_text("a file where a folder should be")
+        env = {"HOME": folder.name, "LOCALAPPDATA": folder.name}
+        name = ("--name", f"org.example.test {self.port}")
+        hosts = [(("run", *name, "--", "x"), 1), (("watch", *name), 1)]
+        # On Windows the key is simply missing, which is no error for a question.
+        questions = [(("send", *name, "--", "x"), 1), (("ask", *name, "--", "x"), 1), (("status", *name), 2)]
+        for subcommand, status in hosts + (questions if POSIX else []):
+            with self.subTest(subcommand):
+                program = self.call(*subcommand, status=status, env=env)
+                self.assert_fails_with(program, os.path.join("Socket_Singleton", "key"))
+                self.assertIn(SECRET, program.err)
+                self.assertNotIn("secret=", program.err)
+        env[SECRET] = "hush"
+        self.call("run", *name, "--", *PYTHON_C, "", env=env)
+        self.call("status", *name, status=1, env=env)
+
     def watch(self, stdout=subprocess.PIPE) -> Program:
-        """Start it, with its output unread."""
+        """Start it, without reading its output."""
         program = self.begin("watch", stdout=stdout)
-        wait_until(self.is_running, "watch is there")
+        wait_until(self.is_running, "watch is the host")
         return program
 
     def assert_ended(self, program, status, err=""):
@@ -424,7 +449,7 @@ class TestCommand(SingletonTestCase):
         self.assert_free()
 
     @unittest.skipUnless(POSIX, "a shell")
-    def test_watch_is_read_by_a_shell(self):
+    def test_watch_read_by_a_shell(self):
         loop = """
             "$0" -m Socket_Singleton watch --port "$1" | while IFS= read -r line; do
                 printf 'got %s\\n' "$line"
@@ -433,22 +458,22 @@ class TestCommand(SingletonTestCase):
         """
         shell = self.start_program(["sh", "-c", loop, sys.executable, self.port], start_new_session=True)
         self.addCleanup(end_group, shell.pid)
-        wait_until(self.is_running, "watch is there")
+        wait_until(self.is_running, "watch is the host")
         launches = [("a", "b c"), (), ("é\n\udcff", "", '"\\')]
         for args in launches:
             Socket_Singleton.send(args, port=self.port)
             shell.expect(f"got {json.dumps(args)}")
         self.call("run", "--", "stop")
-        # Its reader has gone, and it sees that though no further launch comes.
+        # Its reader is gone, and it notices although no further launch comes.
         self.finish(shell, 8)
         self.assertEqual(shell.err, "")
         self.assert_free()
 
     @unittest.skipUnless(POSIX, "signals")
-    def test_watch_ends_by_signals(self):
+    def test_signals_end_watch(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             program = self.watch()
-            # More than a pipe holds, and nobody reads on: it must end all the same.
+            # More than a pipe holds, and nobody reads on: it has to end all the same.
             Socket_Singleton.send(["x" * 1_000_000], port=self.port)
             self.assertEqual(program.process.stdout.read(1), b"[")
             program.process.send_signal(number)
@@ -466,7 +491,7 @@ class TestCommand(SingletonTestCase):
         program.process.stdout.close()
         self.assert_ended(program, 141)
 
-    def test_watch_ends_with_its_reader_where_only_writing_shows_it(self):
+    def test_watch_ends_with_its_reader_even_if_only_writing_shows_it(self):
         for error, status in ((BrokenPipeError(), 141), (OSError("disk full"), 1)):
             with mock.patch.multiple(os, write=mock.Mock(side_effect=error), _exit=mock.DEFAULT) as mocks:
                 with mock.patch.object(sys, "stderr"):
@@ -487,11 +512,11 @@ class TestCommand(SingletonTestCase):
             "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
             *("-m", "Socket_Singleton", "watch", "--port", self.port),
         )
-        self.assert_told(self.finish(program, 1), "stdout")
+        self.assert_fails_with(self.finish(program, 1), "stdout")
 
     def test_watch_beside_a_host(self):
         self.singleton()
-        self.assert_told(self.call("watch", status=1), "already bound")
+        self.assert_fails_with(self.call("watch", status=1), "already bound")
 
     # -- the command line itself --
 
@@ -499,8 +524,8 @@ class TestCommand(SingletonTestCase):
         observer = Collector()
         self.singleton(secret="hush").trace(observer)
         for env in ({}, {SECRET: "wrong"}):
-            self.assert_told(self.call("send", "--", "x", status=1, env=env), "it has another secret")
-            self.assert_told(self.call("run", "--", "x", status=1, env=env), "it has another secret")
+            self.assert_fails_with(self.call("send", "--", "x", status=1, env=env), "it has another secret")
+            self.assert_fails_with(self.call("run", "--", "x", status=1, env=env), "it has another secret")
             self.call("status", env=env)
         self.call("send", "--", "sent", env={SECRET: "hush"})
         self.call("run", "--exit-code", "5", "--", "ran", status=5, env={SECRET: "hush"})
@@ -508,7 +533,7 @@ class TestCommand(SingletonTestCase):
 
     def test_secret_of_a_host(self):
         first = self.begin("run", "--", *HOLD, ready="up", env={SECRET: "hush"})
-        self.assert_told(self.call("send", "--", "x", status=1), "not confirmed")
+        self.assert_fails_with(self.call("send", "--", "x", status=1), "not confirmed")
         self.call("send", "--", "x", env={SECRET: "hush"})
         first.write("0\n")
         self.finish(first)
@@ -534,7 +559,7 @@ class TestCommand(SingletonTestCase):
             (("walk",), "walk"),
             (("run",), "command must follow"),
             (("run", "--"), "command must follow"),
-            (("run", "ls"), "unrecognized arguments: ls, words go behind --: -- COMMAND"),
+            (("run", "ls"), "unrecognized arguments: ls, words go after --: -- COMMAND"),
             (("status", "x"), "unrecognized arguments: x ("),
             (("status", "--", "x"), "nothing may follow"),
             (("watch", "--", "x"), "nothing may follow"),
@@ -553,14 +578,15 @@ class TestCommand(SingletonTestCase):
             (("run", "--port"), "--port"),
         ):
             with self.subTest(words=words):
-                program = self.finish(self.start("-m", "Socket_Singleton", *words), 2)
-                self.assert_told(program, text)
+                program = self.finish(self.start("-m", "Socket_Singleton", *words), 64)
+                self.assert_fails_with(program, text)
                 self.assertIn("python -m Socket_Singleton", program.err)
 
-    def test_addresses_that_cannot_be(self):
+    def test_impossible_addresses(self):
         for subcommand in (("status",), ("watch",), ("send", "--", "x"), ("run", "--", "x")):
-            program = self.call("--address", "no.such.host.invalid", *subcommand, status=1)
-            self.assert_told(program, f": no.such.host.invalid port {self.port}")
+            status = 2 if subcommand == ("status",) else 1
+            program = self.call("--address", "no.such.host.invalid", *subcommand, status=status)
+            self.assert_fails_with(program, f": no.such.host.invalid port {self.port}")
 
     def test_help(self):
         place = {"--address A", "--port P"}
@@ -577,7 +603,7 @@ class TestCommand(SingletonTestCase):
                 self.assertIn(text, program.out)
             self.assertLess(max(map(len, program.lines)), 100)
 
-    def test_import_loads_none_of_it(self):
+    def test_import_does_not_load_it(self):
         says = (
             "import sys; before = set(sys.modules); import Socket_Singleton;"
             "print({'argparse', 'subprocess', 'json'} & set(sys.modules) - before)"

@@ -1,4 +1,4 @@
-"""Delivery: the observer thread; and `dispatch`, which takes observers elsewhere."""
+"""Delivery: the observer thread, and `dispatch`, which has observers called elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import functools
 import queue
+import selectors
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from .support import (
     Printed,
     Shelf,
     SingletonTestCase,
+    expect_lines,
     inside,
     wait_until,
 )
@@ -42,20 +44,29 @@ class TestDelivery(SingletonTestCase):
         self.assertIsNot(threads[0], threading.current_thread())
         self.assertTrue(threads[0].daemon)
 
-    def test_one_observer_thread_though_two_were_started(self):
-        app, observer = self.observed()
-        self.second_launch("x")
-        observer.wait_for(("x",))
-        another = threading.Thread(target=inside.run_as_observer_thread(app))
-        another.start()
-        another.join(PATIENCE)
-        self.assertFalse(another.is_alive())
+    def test_one_observer_thread_although_two_were_started(self):
+        """A signal handler raised while the first one was started, which begins all the same."""
+        self.enter(inside.limits(THREADS_START_LATE=True))
+        app, observer, late = self.singleton(), Collector(), []
+        app._append_args(("x",))  # it waits
+
+        def start_late(thread):
+            late.append(thread)
+            raise KeyboardInterrupt
+
+        interrupted = mock.patch.object(threading.Thread, "start", start_late)
+        with interrupted, self.assertRaises(KeyboardInterrupt):
+            app.trace(observer)
         self.second_launch("y")
         observer.wait_for(("x",), ("y",))
+        late[0].start()
+        self.join(late[0])
+        self.second_launch("z")
+        observer.wait_for(("x",), ("y",), ("z",))
 
-    def test_start_of_the_observer_thread_is_interrupted(self):
-        """By a signal handler that raises: the next one who needs the thread starts it."""
-        self.enter(inside.starts_observer_thread_late())
+    def test_interrupted_start_of_the_observer_thread(self):
+        """By a signal handler that raises: whatever needs the thread next starts it."""
+        self.enter(inside.limits(THREADS_START_LATE=True))
         app, observer = self.singleton(), Collector()
         app._append_args(("x",))  # it waits
         interrupted = mock.patch.object(threading.Thread, "start", side_effect=KeyboardInterrupt)
@@ -65,21 +76,23 @@ class TestDelivery(SingletonTestCase):
         observer.wait_for(("x",), ("y",))
 
     def test_no_thread_for_the_observers_at_first(self):
-        """The host serves; and what waits is delivered when there is a thread again."""
-        self.enter(inside.starts_observer_thread_late())
+        """The host serves, and waiting launches are delivered when threads are available again."""
+        self.enter(inside.limits(THREADS_START_LATE=True))
         app, observer = self.singleton(), Collector()
         error = RuntimeError("can't start new thread")
-        with mock.patch.object(threading.Thread, "start", side_effect=error) as start:
-            app.trace(observer)
-            self.assertEqual(self.exchange(b"first\0"), ACK)
-            wait_until(lambda: start.called, "it was tried")
-            self.assertEqual(app.arguments, (("first",),))
-        self.assertEqual(self.exchange(b"second\0"), ACK)
-        observer.wait_for(("first",), ("second",))
+        text = f"Start of the observer thread raised exception: RuntimeError: {error}"
+        with self.expect_log(text):
+            with mock.patch.object(threading.Thread, "start", side_effect=error) as start:
+                app.trace(observer)
+                self.assertEqual(self.exchange(b"first\0"), ACK)
+                wait_until(lambda: start.called, "it was tried")
+                self.assertEqual(app.arguments, (("first",),))
+            self.assertEqual(self.exchange(b"second\0"), ACK)
+            observer.wait_for(("first",), ("second",))
 
-    def test_thread_that_is_there_before_it_has_work(self):
-        """On CPython 3.12, where none starts once the main thread has ended."""
-        self.enter(inside.starts_observer_thread_early())
+    def test_thread_that_exists_before_it_has_work(self):
+        """On CPython 3.12, where no thread can be started once the main thread has ended."""
+        self.enter(inside.limits(THREADS_START_LATE=False))
         app, observer = self.singleton(), Collector()
         wait_until(lambda: inside.observer_thread(app), "it has begun")
         app.trace(observer)
@@ -87,71 +100,71 @@ class TestDelivery(SingletonTestCase):
         observer.wait_for(("x",))
 
     def test_release_from_a_signal_handler_that_interrupted_trace(self):
-        app, begun, go_on = self.singleton(), threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-
-        def observer(_):
-            begun.set()
-            go_on.wait(PATIENCE)
-
+        app, observer = self.singleton(), self.gate()
         app.trace(observer)
         Socket_Singleton.send(["word"], port=self.port)
-        begun.wait(PATIENCE)  # so the observer thread takes no news
-        is_told = inside.interrupt_news(app, app.release)
+        observer.wait_for_somebody()  # so the observer thread receives no news
+        was_interrupted = inside.interrupt_news(app, app.release)
         app.trace(len)
-        self.assertTrue(is_told())
+        self.assertTrue(was_interrupted())
         self.assert_free()
 
     def test_launches_do_not_wait_for_a_slow_observer(self):
-        app, observer = self.singleton(), Collector()
-        entered, go_on = threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
+        app, gate, observer = self.singleton(), self.gate(), Collector()
 
         def slow(args):
-            entered.set()
-            go_on.wait(PATIENCE)
+            gate()
             observer(args)
 
         app.trace(slow)
         words = [f"launch {number}" for number in range(20)]
         self.assertIs(self.second_launch(words[0]).delivered, True)
-        self.assertTrue(entered.wait(PATIENCE))
-        # It goes on after they are owned, so none of them can have waited for it.
+        gate.wait_for_somebody()
+        # It continues only after they are owned, so none of them can have waited for it.
         for word in words[1:]:
             self.assertIs(self.second_launch(word).delivered, True)
         self.assertEqual(app.arguments, tuple((word,) for word in words[1:]))
-        go_on.set()
+        gate.open()
         observer.wait_for(*[(word,) for word in words])
 
-    # -- what comes in between --
+    # -- what happens in between --
 
-    def test_no_observer_has_a_launch_before_that_was_told(self):
-        """Else a host killed in between has delivered what then goes to the next host."""
+    def test_no_observer_gets_a_launch_before_it_is_acknowledged(self):
+        """Otherwise a host that is killed could have delivered what then goes to the next host."""
         called, early = threading.Event(), []
 
         def before_the_answer():
-            inside.wake_observer_thread(app)
-            early.append(called.wait(0.2))  # the fault itself: it has time enough
+            app.trace(len)  # which wakes the observer thread, as an earlier launch could
+            early.append(called.wait(0.2))  # the fault itself: it has enough time
 
         app = self.singleton()
         app.trace(lambda args: called.set())
-        with inside.answers_of_hosts(before_the_answer):
+        with inside.at("answer", before_the_answer):
             self.assertEqual(self.exchange(b"word\0"), ACK)
         self.assertTrue(called.wait(PATIENCE))
         self.assertEqual(early, [False])
 
-    def test_launches_are_delivered_though_there_is_always_more_to_do(self):
-        app, observer = self.observed()
-        with inside.always_more_to_do(app):
-            self.assertEqual(self.exchange(b"word\0"), ACK)  # so it has looked, and is busy from now on
-            self.assertEqual(self.exchange(b"word\0"), ACK)
-            observer.wait_for(("word",), ("word",))
+    def test_launches_are_delivered_although_there_is_always_more_to_do(self):
 
-    def test_release_comes_between_a_launch_and_its_observer(self):
-        """Whatever the observer thread was about to do: none is called, and nothing is lost."""
+        class Busy(selectors.DefaultSelector):
+            """Always finds an event: somebody may be waiting at the port."""
+
+            def select(self, timeout=None):
+                port = [key for key in self.get_map().values() if key.data is None][-1]
+                return super().select(0) or [(port, selectors.EVENT_READ)]
+
+        with mock.patch.object(selectors, "DefaultSelector", Busy):
+            app, observer = self.observed()
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        observer.wait_for(("word",), ("word",))
+        app.release()
+
+    def test_release_between_a_launch_and_its_observer(self):
+        """Whatever the observer thread was about to do, no observer is called, and nothing is lost."""
         self.check_release_in_between(Socket_Singleton, Collector())
 
-    def test_release_comes_between_a_launch_and_an_override(self):
+    def test_release_between_a_launch_and_an_override(self):
         observer = Collector()
 
         class Override(Socket_Singleton):
@@ -161,50 +174,46 @@ class TestDelivery(SingletonTestCase):
         self.check_release_in_between(Override, observer)
 
     def check_release_in_between(self, kind, observer):
-        about_to, go_on, done = threading.Event(), threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-
-        def stop():
-            about_to.set()
-            go_on.wait(PATIENCE)
-
-        app = kind(port=self.port)
-        self.addCleanup(app.release)
-        inside.before_each_delivery(app, stop, after=lambda went: done.set())
-        app.trace(observer)
-        self.assertEqual(self.exchange(b"word\0"), ACK)
-        self.assertTrue(about_to.wait(PATIENCE))
-        app.release()
-        app.trace(observer)  # not even one that comes now
-        self.assertEqual(app.arguments, (("word",),))
-        go_on.set()
-        self.assertTrue(done.wait(PATIENCE))
+        app, gate = self.singleton(kind), self.gate()
+        with inside.at("chosen", gate):
+            app.trace(observer)
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            gate.wait_for_somebody()
+            app.release()
+            app.trace(observer)  # not even an observer that is added now
+            self.assertEqual(app.arguments, (("word",),))
+            gate.open()
+            self.join(inside.observer_thread(app))
         self.assertEqual(observer.calls, [])
         self.assertEqual(app.arguments, (("word",),))
 
-    def test_release_comes_between_the_taking_of_a_launch_and_its_first_call(self):
-        """It is no longer in the row, so it must reach the observer, or it is nowhere."""
+    def test_release_after_a_launch_was_taken_and_before_its_first_call(self):
+        """It is no longer waiting, so it must reach the observer, or it is lost."""
         app, first, second = self.singleton(), Collector(), Collector()
-        inside.after_each_begin(app, app.release)
         app.trace(first)
         app.trace(second)
-        self.assertEqual(self.exchange(b"word\0"), ACK)
-        first.wait_for(("word",))
-        self.join(inside.observer_thread(app))
+        with inside.at("begun", app.release):
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            first.wait_for(("word",))
+            self.join(inside.observer_thread(app))
         self.assertEqual((second.calls, app.arguments), ([], ()))
 
-    def test_untrace_comes_between_a_look_and_the_launch(self):
-        """The observer thread saw that somebody wants launches; when it gets to them, nobody does."""
-        app, observer, delivered = self.singleton(), Collector(), []
-        inside.somebody_seems_to_want_launches(app)
-        inside.before_each_delivery(app, lambda: None, after=delivered.append)
-        self.assertEqual(self.exchange(b"word\0"), ACK)
-        wait_until(lambda: delivered, "it was tried")
-        self.assertEqual(app.arguments, (("word",),))
+    def test_untrace_between_a_check_and_the_launch(self):
+        """The observer thread saw that launches are wanted; when it gets to them, nobody wants them."""
+        app, observer, chosen = self.singleton(), Collector(), []
+
+        def untrace():
+            chosen.append(app.arguments)
+            app.untrace(observer)
+
+        app.trace(observer)
+        with inside.at("chosen", untrace):
+            self.assertEqual(self.exchange(b"word\0"), ACK)
+            wait_until(lambda: chosen and not app._observers, "it was tried")
+            self.assertEqual(app.arguments, (("word",),))
         app.trace(observer)
         observer.wait_for(("word",))
-        wait_until(lambda: len(delivered) == 2, "it was tried again, once")
-        self.assertEqual(delivered, [False, True])
+        self.assertEqual(chosen, [(("word",),)], "it was tried again although nobody observes")
 
     def test_no_observer_is_called_after_release(self):
         self.check_release_during_a_call(traced_again=False)
@@ -213,69 +222,73 @@ class TestDelivery(SingletonTestCase):
         self.check_release_during_a_call(traced_again=True)
 
     def check_release_during_a_call(self, traced_again: bool) -> None:
-        app, entered, go_on = self.singleton(), threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-        late = Collector()
-
-        def first(args):
-            entered.set()
-            go_on.wait(PATIENCE)
-
+        app, first, late = self.singleton(), self.gate(), Collector()
         app.trace(first)
         app.trace(late)
         self.second_launch("under way")
-        self.assertTrue(entered.wait(PATIENCE))
+        first.wait_for_somebody()
         self.second_launch("waiting")
         app.release()
         if traced_again:
             app.trace(late)
-        go_on.set()
+        first.open()
         self.join(inside.observer_thread(app))
         self.assertEqual(late.calls, [])
         self.assertEqual(app.arguments, (("waiting",),))
 
     # -- verbose lines --
 
-    def test_lines_of_verbose_hosts_do_not_hold_up_the_port(self):
-        """stdout may be a pipe that nobody reads; and a peer can cause any number of lines."""
-        blocked, go_on = threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-
-        class Clogged:
-            def write(self, text):
-                blocked.set()
-                go_on.wait(PATIENCE)
-
-            def flush(self):
-                pass
-
-        with contextlib.redirect_stdout(Clogged()):
-            app = self.singleton(verbose=True, secret="right")
+    def test_lines_of_verbose_hosts_do_not_block_the_port(self):
+        """stdout may be a pipe that nobody reads, and a peer can cause any number of lines."""
+        gate, lines = self.gate(), []
+        with contextlib.redirect_stdout(Clogged(gate, lines)):
+            self.singleton(verbose=True, secret="right")
             for _ in range(50):
                 self.assertEqual(self.exchange(b"wrong\0"), inside.OTHER_SECRET)
-            self.assertTrue(blocked.wait(PATIENCE))
+            gate.wait_for_somebody()
             self.assertEqual(self.exchange(b"right\0x\0"), ACK)
-            go_on.set()
-            wait_until(lambda: not inside.waiting_lines(app), "the lines are printed")
+            gate.open()
+            wait_until(lambda: len(lines) == 50, "the lines are printed")
 
-    def test_lines_do_not_hold_up_launches(self):
-        """A peer can cause lines without end; each launch waits for one at most."""
-        self.enter(inside.starts_observer_thread_late())
-        app, left = self.singleton(verbose=True), []
-        app.trace(lambda args: left.append(len(inside.waiting_lines(app))))
-        with Printed():
-            with inside.inbox_lock(app):
-                inside.waiting_lines(app).extend(["line"] * 100)
-                self.assertEqual(self.exchange(b"word\0"), ACK)
-                wait_until(lambda: inside.all_handed_out(app), "it may be delivered")
-            wait_until(lambda: left, "the launch reaches the observer")
-        self.assertGreater(left[0], 90)
+    def test_lines_do_not_delay_launches(self):
+        """A peer can cause any number of lines; each launch waits for one at most."""
+        gate, lines, printed = self.gate(), [], []
+        with contextlib.redirect_stdout(Clogged(gate, lines)):
+            app = self.singleton(verbose=True, secret="right")
+            app.trace(lambda args: printed.append(len(lines)))
+            for _ in range(100):
+                self.assertEqual(self.exchange(b"wrong\0"), inside.OTHER_SECRET)
+            gate.wait_for_somebody()
+            self.assertEqual(self.exchange(b"right\0word\0"), ACK)
+            self.assertEqual(self.exchange(b"right\0\0"), ACK)  # so the first one can be delivered
+            gate.open()
+            wait_until(lambda: len(lines) == 100, "all lines are printed")
+        self.assertLess(printed[0], 10)
+
+
+class Clogged:
+    """A stdout that blocks until ``gate`` is open, and keeps the lines that it gets in ``lines``."""
+
+    def __init__(self, gate, lines: list) -> None:
+        self._gate, self._lines = gate, lines
+
+    def write(self, text: str) -> None:
+        self._gate()
+        self._lines.extend(filter(None, text.splitlines()))
+
+    def flush(self) -> None:
+        pass
+
+
+# The error in the log for each call of a `Refusing` that is closed.
+REFUSED = "Dispatch refusing raised exception: RuntimeError: closed"
 
 
 class Refusing:
-    """A dispatch that raises until it is told to do its work."""
+    """A dispatch that raises until it is made `willing`."""
 
     def __init__(self, error: BaseException) -> None:
+        self.__name__ = "refusing"
         self.error = error
         self.refused = 0
         self.willing = False
@@ -286,12 +299,12 @@ class Refusing:
             raise self.error
         call()
 
-    def wait_until_it_did(self) -> None:
+    def wait_until_it_refused(self) -> None:
         wait_until(lambda: self.refused, "dispatch has raised")
 
 
 class TestDispatch(SingletonTestCase):
-    """Observers run where the application wants them, and no launch is lost on the way there."""
+    """Observers run where the application wants them to, and no launch is lost on the way."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -340,19 +353,18 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual(app.arguments, ())
 
     def test_asyncio_loop_that_is_closed(self):
-        """The launch stays, the host lives on, and the next dispatch gets all in order."""
+        """The launch stays, the host lives on, and the next dispatch gets everything in order."""
+        refused = "Dispatch call_soon_threadsafe raised exception: RuntimeError: Event loop is closed"
+        self.enter(self.expect_log(refused, repeated=True))
+        printed = self.enter(Printed())
         loop = asyncio.new_event_loop()
         app = self.host(loop.call_soon_threadsafe, verbose=True)
         loop.close()
-        with Printed() as printed:
-            self.send("kept")
-            printed.wait_for(
-                "Socket_Singleton: Dispatch call_soon_threadsafe raised exception:"
-                " RuntimeError: Event loop is closed",
-            )
-            self.wait_for_arguments(app, ("kept",))
-            self.send("kept too")
-            self.wait_for_arguments(app, ("kept",), ("kept too",))
+        self.send("kept")
+        printed.wait_for(f"Socket_Singleton: {refused}")
+        self.wait_for_arguments(app, ("kept",))
+        self.send("kept too")
+        self.wait_for_arguments(app, ("kept",), ("kept too",))
         self.assertEqual(self.observer.calls, [])
         self.assertTrue(app._listening)
 
@@ -371,7 +383,7 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual(app.arguments, ())
 
     def test_asyncio_loop_whose_program_ends(self):
-        """The loop is closed when the interpreter ends with a launch at hand: it ends soon, and says so."""
+        """The loop is closed when the interpreter ends with a launch left: it ends soon and reports that."""
         code = (
             "import asyncio, sys; from Socket_Singleton import Socket_Singleton\n"
             "loop = asyncio.new_event_loop()\n"
@@ -393,7 +405,7 @@ class TestDispatch(SingletonTestCase):
         for number in range(50):
             self.send(str(number))
         self.observer.wait_for(*[(str(number),) for number in range(50)])
-        wait_until(lambda: len(names) == 50, "the second observer had all")
+        wait_until(lambda: len(names) == 50, "the second observer has had all launches")
         self.assertEqual(set(names), {"observers here_0"})
 
     def test_executor_that_is_shut_down(self):
@@ -402,10 +414,13 @@ class TestDispatch(SingletonTestCase):
         self.send("done")
         self.observer.wait_for(("done",))
         executor.shutdown()
-        with Printed() as printed:
+        refused = "Dispatch submit raised exception: RuntimeError: cannot schedule new futures after shutdown"
+        with self.expect_log(refused, repeated=True), Printed() as printed:
             self.send("kept")
-            printed.wait_for("Dispatch submit raised exception: RuntimeError")
+            printed.wait_for(refused)
             self.wait_for_arguments(app, ("kept",))
+            app.release()
+            self.join_observer_thread(app)
         self.observer.wait_for(("done",))
 
     def test_queue_consumed_by_the_main_thread(self):
@@ -421,16 +436,16 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual(set(threads), {threading.current_thread()})
         self.assertTrue(calls.empty(), "one call for each launch")
 
-    def test_queue_that_is_full_holds_up_no_launch(self):
+    def test_full_queue_delays_no_launch(self):
         calls = queue.Queue(1)
         self.host(calls.put)
         for number in range(50):
-            self.send(str(number))  # owned, while `put` waits on the observer thread
+            self.send(str(number))  # owned, while `put` blocks the observer thread
         for _ in range(50):
             calls.get(timeout=PATIENCE)()
         self.observer.wait_for(*[(str(number),) for number in range(50)])
 
-    # -- what one call is --
+    # -- what a single call is --
 
     def test_one_call_for_each_launch_whatever_the_observers(self):
         shelf = Shelf()
@@ -440,7 +455,7 @@ class TestDispatch(SingletonTestCase):
             app.trace(other)
         for number in range(10):
             self.send(str(number))
-        self.send()  # without arguments: nobody is called, so nothing is dispatched
+        self.send()  # without arguments no observer is called, so nothing is dispatched
         shelf.wait_for(10)
         self.assertEqual(self.observer.calls, [])
         shelf.run()
@@ -456,8 +471,8 @@ class TestDispatch(SingletonTestCase):
         shelf.run()
         self.assertEqual(self.observer.calls, [()])
 
-    def test_function_takes_nothing_and_returns_nothing(self):
-        """What idle handlers of toolkits call again, for as long as it returns something true."""
+    def test_function_takes_no_argument_and_returns_nothing(self):
+        """Toolkits call an idle handler again for as long as it returns something true."""
         shelf = Shelf()
         self.host(shelf)
         self.send("word")
@@ -465,19 +480,18 @@ class TestDispatch(SingletonTestCase):
         self.assertFalse(shelf.calls[0]())
         self.assertEqual(self.observer.calls, [("word",)])
 
-    def test_is_called_on_the_observer_thread_and_may_take_its_time(self):
-        threads, go_on = [], threading.Event()
-        self.addCleanup(go_on.set)
+    def test_is_called_on_the_observer_thread_and_may_take_long(self):
+        threads, gate = [], self.gate()
 
         def slow(call):
             threads.append(threading.current_thread().name)
-            go_on.wait(PATIENCE)
+            gate()
             call()
 
         self.host(slow)
         for number in range(3):
-            self.send(str(number))  # owned, though dispatch does not return
-        go_on.set()
+            self.send(str(number))  # owned, although dispatch does not return
+        gate.open()
         self.observer.wait_for(("0",), ("1",), ("2",))
         self.assertEqual(set(threads), {"Socket_Singleton observers"})
 
@@ -504,20 +518,19 @@ class TestDispatch(SingletonTestCase):
         app.trace(self.observer)
         self.send("word")
         shelf.wait_for(1)
-        with Printed() as printed:
+        raised = "Observer faulty raised exception: SystemExit: no"
+        with self.expect_log(raised), expect_lines(raised):
             shelf.run()
         self.assertEqual(self.observer.calls, [("word",)])
-        self.assertEqual(printed.out, "Socket_Singleton: Observer faulty raised exception: SystemExit: no\n")
 
-    def test_subclass_of_2_0_0_is_called_where_dispatch_takes_it(self):
+    def test_subclass_of_2_0_0_is_called_through_dispatch(self):
         shelf, calls = Shelf(), []
 
         class Old(Socket_Singleton):
             def _append_args(self, args):
                 calls.append((args, threading.current_thread()))
 
-        app = Old(port=self.port, dispatch=shelf)
-        self.addCleanup(app.release)
+        self.singleton(Old, dispatch=shelf)
         self.send("word")
         shelf.wait_for(1)
         shelf.run()
@@ -550,7 +563,7 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual(app.arguments, ())
 
     def test_no_observer_left_when_it_runs(self):
-        """It waits, first in the row, for the next observer."""
+        """It waits, first in line, for the next observer."""
         shelf, late = Shelf(), Collector()
         app = self.host(shelf)
         self.send("one")
@@ -575,12 +588,12 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual(app.arguments, (("first",),))
         first()
         self.observer.wait_for(("second",), ("first",))
-        for function in (first, second):  # nor does running one again deliver it again
+        for function in (first, second):  # running one again does not deliver it again
             function()
         self.assertEqual(len(self.observer.calls), 2)
 
     def test_release_before_it_runs(self):
-        """It may never run, as in a loop that has ended: it is still owned, and readable."""
+        """The call may never run, as in a loop that has ended: the launch is still owned, and readable."""
         shelf = Shelf()
         app = self.host(shelf)
         self.send("one")
@@ -605,34 +618,39 @@ class TestDispatch(SingletonTestCase):
         self.assertFalse(Socket_Singleton.is_running(port=self.port))
 
     def test_release_while_dispatch_is_under_way(self):
-        entered, go_on = threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-        ended = threading.Event()
+        gate, ended = self.gate(), threading.Event()
 
         def slow(call):
-            entered.set()
-            go_on.wait(PATIENCE)
+            gate()
             call()
             ended.set()
 
         app = self.host(slow)
         self.send("word")
-        self.assertTrue(entered.wait(PATIENCE))
+        gate.wait_for_somebody()
         app.release()
-        go_on.set()
+        gate.open()
         self.assertTrue(ended.wait(PATIENCE))
         self.assertEqual(self.observer.calls, [])
         self.assertEqual(app.arguments, (("word",),))
 
     # -- dispatch that raises --
 
-    def test_whatever_it_raises_the_launch_stays_and_the_host_lives(self):
+    def test_whatever_it_raises_the_launch_stays_and_the_host_continues(self):
         class Odd(Exception):
             def __str__(self):
                 raise ValueError("no text")
 
-        for error in (RuntimeError("closed"), SystemExit(3), KeyboardInterrupt(), Odd(), GeneratorExit()):
-            with self.subTest(error=type(error)), Printed() as printed:
+        refused = "Dispatch refusing raised exception"
+        for error, logged in (
+            (RuntimeError("closed"), REFUSED),
+            (SystemExit(3), f"{refused}: SystemExit: 3"),
+            (KeyboardInterrupt(), f"{refused}: KeyboardInterrupt: "),
+            (Odd(), f"Dispatch of {Refusing} raised exception: Odd"),
+            (GeneratorExit(), f"{refused}: GeneratorExit: "),
+        ):
+            log = self.expect_log(logged, repeated=True)
+            with self.subTest(error=type(error)), log, Printed() as printed:
                 refusing = Refusing(error)
                 app = self.host(refusing, verbose=True)
                 self.send("word")
@@ -650,31 +668,33 @@ class TestDispatch(SingletonTestCase):
     def test_one_line_for_one_launch_and_none_if_not_verbose(self):
         for verbose in (True, False):
             refusing = Refusing(RuntimeError("closed"))
-            with self.subTest(verbose=verbose), Printed() as printed:
+            with self.subTest(verbose=verbose), self.expect_log(REFUSED), Printed() as printed:
                 app = self.host(refusing, verbose=verbose)
                 self.send("word")
-                refusing.wait_until_it_did()
+                refusing.wait_until_it_refused()
                 self.wait_for_arguments(app, ("word",))
                 app.release()
                 self.join_observer_thread(app)
-            text = f"Socket_Singleton: Dispatch {refusing} raised exception: RuntimeError: closed\n"
-            self.assertEqual(printed.out, text if verbose else "")
+            self.assertEqual(printed.out, f"Socket_Singleton: {REFUSED}\n" if verbose else "")
 
-    def test_refused_launches_are_neither_lost_nor_doubled_and_keep_their_order(self):
+    def test_refused_launches_are_neither_lost_nor_duplicated_and_keep_their_order(self):
+        self.enter(self.expect_log(REFUSED, repeated=True))
         refusing = Refusing(RuntimeError("closed"))
         app = self.host(refusing)
         for number in range(100):
             refusing.willing = number % 7 == 6
             self.send(str(number))
+            refusing.wait_until_it_refused()  # at least the first one, even if its thread starts late
         refusing.willing = True
         self.send("last")
         self.observer.wait_for(*[(str(number),) for number in range(100)], ("last",))
         self.assertEqual(app.arguments, ())
 
-    def test_refused_launch_goes_to_a_dispatch_put_in_its_place_with_the_next_observer(self):
+    def test_refused_launch_goes_to_a_new_dispatch_with_the_next_observer(self):
+        self.enter(self.expect_log(REFUSED, repeated=True))
         app = self.host(Refusing(RuntimeError("closed")))
         self.send("word")
-        app.dispatch.wait_until_it_did()
+        app.dispatch.wait_until_it_refused()
         shelf, late = Shelf(), Collector()
         app.dispatch = shelf
         app.trace(late)
@@ -683,13 +703,14 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual((self.observer.calls, late.calls), ([("word",)], [("word",)]))
 
     def test_refused_launch_that_came_before_the_first_observer(self):
-        """By a call of ``_append_args``, as in 2.0.0: it is back in the list that such code knows."""
+        """By a call of ``_append_args``, as in 2.0.0: it is back in the list that such code uses."""
+        self.enter(self.expect_log(REFUSED, repeated=True))
         refusing = Refusing(RuntimeError("closed"))
         app = self.singleton(dispatch=refusing)
         for word in ("first", "second"):
             app._append_args((word,))
         app.trace(self.observer)
-        refusing.wait_until_it_did()
+        refusing.wait_until_it_refused()
         app.release()
         self.join_observer_thread(app)
         self.assertEqual(app._arguments, [("first",), ("second",)])
@@ -697,24 +718,29 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual(self.observer.calls, [])
 
     def test_raising_for_ever_costs_no_processor(self):
+        self.enter(self.expect_log(REFUSED, repeated=True))
         refusing = Refusing(RuntimeError("closed"))
         app = self.host(refusing)
         for number in range(10):
             self.send(str(number))
-        refusing.wait_until_it_did()
+        refusing.wait_until_it_refused()
         begun, used = time.monotonic(), time.process_time()
-        threading.Event().wait(0.3)  # the span that is measured
+        threading.Event().wait(0.3)  # the time span that is measured
         used, span = time.process_time() - used, time.monotonic() - begun
-        self.assertLess(used, span / 4, "it spins")
-        # One for each time that there was news, and one for each that came while it looked.
+        self.assertLess(used, span / 4, "it is spinning")
+        # One for each piece of news, and one for each that arrived while it was looking.
         self.assertLessEqual(refusing.refused, 22)
         self.assertEqual(app.arguments, tuple((str(number),) for number in range(10)))
+        app.release()
+        self.join_observer_thread(app)
 
     def test_raising_after_it_ran_the_function_delivers_once(self):
         def both(call):
             call()
             raise RuntimeError("too late to refuse")
 
+        raised = "Dispatch both raised exception: RuntimeError: too late to refuse"
+        self.enter(self.expect_log(raised, raised))
         app = self.host(both)
         self.send("one")
         self.observer.wait_for(("one",))
@@ -726,22 +752,34 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual(app.arguments, ())
 
     def test_release_while_launches_are_refused(self):
+        self.enter(self.expect_log(REFUSED, repeated=True))
         refusing = Refusing(RuntimeError("closed"))
         app = self.host(refusing)
         for number in range(5):
             self.send(str(number))
-        refusing.wait_until_it_did()
+        refusing.wait_until_it_refused()
         app.release()
         self.join_observer_thread(app)
         self.assertEqual(app.arguments, tuple((str(number),) for number in range(5)))
         self.assertEqual(self.observer.calls, [])
 
 
+def no_memory_to_decode():
+    """Have there be no memory for the arguments of the next launch when it reaches its observer."""
+    left = [MemoryError("no memory for that")]
+
+    def fail_once():
+        if left:
+            raise left.pop()
+
+    return inside.at("begun", fail_once)
+
+
 class TestDeliveryEnduresErrors(SingletonTestCase):
-    """An error that nobody expected ends one delivery: it is reported, and the next ones are made."""
+    """An unexpected error ends one delivery: it is reported, and the next ones are made."""
 
     def assert_ends_one_delivery(self, app, observer) -> None:
-        with self.assertLogs("Socket_Singleton", "ERROR") as logs, inside.no_memory_to_decode(1):
+        with self.assertLogs("Socket_Singleton", "ERROR") as logs, no_memory_to_decode():
             Socket_Singleton.send(["lost"], port=self.port)
             wait_until(lambda: logs.output, "it is logged")
         self.assertIn("MemoryError", logs.output[0])
@@ -752,7 +790,7 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
     def test_on_the_observer_thread(self):
         self.assert_ends_one_delivery(*self.observed())
 
-    def test_fault_of_ours(self):
+    def test_error_of_our_own(self):
         app, observer = self.observed()
         faults = [RuntimeError("a fault of ours")]
 
@@ -760,8 +798,7 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
             if faults:
                 raise faults.pop()
 
-        inside.before_each_delivery(app, fail_once)
-        with self.assertLogs("Socket_Singleton", "ERROR") as logs:
+        with self.assertLogs("Socket_Singleton", "ERROR") as logs, inside.at("chosen", fail_once):
             Socket_Singleton.send(["first"], port=self.port)
             wait_until(lambda: logs.output, "it is logged")
         self.assertIn("a fault of ours", logs.output[0])
@@ -769,8 +806,8 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
         observer.wait_for(("later",))
         self.assertEqual(app.arguments, (("first",),))
 
-    def test_where_dispatch_has_it_run(self):
-        """Reported there too, and not raised in the application's own loop."""
+    def test_where_dispatch_runs_it(self):
+        """It is reported there too, and not raised in the application's own loop."""
         raised = []
 
         def run_here(function):
@@ -782,16 +819,16 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
         self.assert_ends_one_delivery(*self.observed(dispatch=run_here))
         self.assertEqual(raised, [])
 
-    def test_launch_that_asked_is_told(self):
+    def test_launch_that_asked_fails_with_a_message(self):
         app, _ = self.observed(name="test", secret="key")
-        told = self.assertRaisesRegex(RuntimeError, "MemoryError")
-        with self.assertLogs("Socket_Singleton", "ERROR"), inside.no_memory_to_decode(1), told:
+        fails = self.assertRaisesRegex(RuntimeError, "MemoryError")
+        with self.assertLogs("Socket_Singleton", "ERROR"), no_memory_to_decode(), fails:
             Socket_Singleton.ask(["word"], name="test", secret="key", port=self.port, timeout=PATIENCE)
         self.assertTrue(app._listening)
 
-    @unittest.skipUnless(sys.platform == "linux", "here the memory of a process cannot be limited so")
+    @unittest.skipUnless(sys.platform == "linux", "this system cannot limit the memory of a process")
     @unittest.skipIf(hasattr(sys, "pypy_version_info"), "PyPy ends a program that has no memory")
-    def test_memory_is_short_indeed(self):
+    def test_memory_is_really_short(self):
         program = self.start(PROGRAMS / "short_of_memory.py", self.port, ready="ready")
         self.assertEqual(self.exchange(b"ab\0" * (MAX_PACKET // 3)), ACK)
         self.assertEqual(self.exchange(b"later\0"), ACK)
@@ -801,7 +838,7 @@ class TestDeliveryEnduresErrors(SingletonTestCase):
         self.assertEqual(sorted(program.lines), ["got first", "got later", "ready"])
         self.assertIn("MemoryError", program.err)
 
-    def test_observer_that_comes_after_the_main_thread_has_ended(self):
+    def test_observer_added_after_the_main_thread_has_ended(self):
         program = self.start(PROGRAMS / "late_trace.py", self.port, ready="traced")
         self.assertEqual(self.exchange(b"word\0"), ACK)
         self.finish(program)

@@ -1,4 +1,4 @@
-"""What the pages say is true; the tests are all run, once; the package is laid out as it has to be."""
+"""What the pages say is true; each test is run once; the package is laid out as it should be."""
 
 from __future__ import annotations
 
@@ -13,60 +13,67 @@ import re
 import shlex
 import shutil
 import sys
+import types
 import unittest
 from pathlib import Path
 
 import Socket_Singleton as package
 import tests
 
-from .support import ROOT, Collector, SingletonTestCase, free_port, wait_until
+from . import core, in_between
+from .pages import HomeTestCase, blocks, sections, with_names_of_its_own
+from .support import ROOT, Collector, SingletonTestCase, free_port, inside, once_for_all, wait_until
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-API = DOCS / "api.md"
 GUARANTEES = DOCS / "guarantees.md"
 UNITS = {"": 1, "s": 1, "MiB": 1024 * 1024}
 
-# Their programs need toolkits, tools and a server, and have tests of their own.
-RUN_ELSEWHERE = {"toolkits.md", "tools.md", "cluster.md"}
+# Their programs need toolkits, tools, a server or a conversation; they have tests of their own.
+RUN_ELSEWHERE = {
+    "toolkits.md": "test_toolkits.py",
+    "front.md": "test_toolkits.py",
+    "closing.md": "test_toolkits.py test_how_to.py",
+    "tools.md": "test_tools.py",
+    "cluster.md": "test_cluster.py",
+    **{
+        f"{page}.md": "test_how_to.py"
+        for page in ("options", "batches", "commands", "services", "jobs", "testing", "existing")
+    },
+}
 
 
-def blocks(page: Path, language: str) -> list:
-    """Return the blocks of a page that are of this language."""
-    return re.findall(
-        rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
+def pages() -> list[Path]:
+    """Return the pages of the documentation, except those that only the site has."""
+    return sorted(DOCS.rglob("*.md"))
 
 
 def anchors(page: Path) -> list:
-    """Return what a link can have behind its #, as GitHub makes it of headings."""
+    """Return what may follow the # in a link, as GitHub derives it from headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return [re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings]
 
 
+def is_about_the_version(node: ast.AST) -> bool:
+    return any(getattr(child, "attr", None) == "version_info" for child in ast.walk(node))
+
+
 def parameters_of(function) -> list:
-    """Return name, kind and default of each; without types, and without self."""
-    found = inspect.signature(function).parameters.values()
-    return [(found.name, found.kind, found.default) for found in found if found.name != "self"]
+    """Return the names of its parameters, without self."""
+    return [name for name in inspect.signature(function).parameters if name != "self"]
 
 
 @unittest.skipUnless(README.is_file(), "no README.md here")
-class TestPages(SingletonTestCase):
-    """The programs of README.md and docs run, their figures are those of the code, their names exist."""
-
-    def setUp(self):
-        super().setUp()
-        self.folder = self.make_folder()
-        # The key that goes with a name is not the one of who runs the tests.
-        self.home = {"HOME": str(self.folder), "LOCALAPPDATA": str(self.folder)}
+class TestPages(HomeTestCase):
+    """The programs in README.md and docs run, their figures are those of the code, their names exist."""
 
     def programs(self, page):
-        """Return the Python blocks of a page, each saved as a program with ports and names of its own."""
+        """Return the paths of a page's Python blocks, saved as programs with ports and names of their own."""
         paths = []
         for block in blocks(page, "python"):
-            ports = {port: str(free_port()) for port in re.findall(r"\b14\d\d\d\b", block)}
-            program = re.sub(r"\b14\d\d\d\b", lambda found, ports=ports: ports[found.group()], block)
-            program = program.replace("org.example.", f"org.example.test-{self.port}.")
+            if "PySide6" in block:  # tested in TestToolkits
+                continue
+            program = with_names_of_its_own(block, self.port, [free_port(), free_port()])
             paths.append(self.folder / f"{page.stem}_{len(paths)}.py")
             paths[-1].write_text(program, encoding="utf-8")
         return paths
@@ -75,68 +82,121 @@ class TestPages(SingletonTestCase):
 
     def test_each_python_block_is_a_program_that_runs(self):
         outputs = []
-        for page in (README, *sorted(DOCS.glob("*.md"))):
+        for page in (README, *pages()):
             for path in self.programs(page) if page.name not in RUN_ELSEWHERE else ():
                 with self.subTest(path.name, text=path.read_text(encoding="utf-8")):
-                    program = self.start(path, env=self.home)
+                    program = self.start(path)
                     with contextlib.suppress(BrokenPipeError):  # not all of them read it
                         program.write("\n")
                     self.finish(program)
                     self.assertEqual(program.err, "")
                     outputs.append(program.out)
         self.assertIn("b'\\x06' (('hello', 'two words'),)", outputs)
-        self.assertIn("on the main thread: ('report.txt',)", outputs)
-        self.assertIn("2 files", outputs)
+        self.assertIn("counting a.txt b.txt\n2", outputs)
+        self.assertIn("step 1 of 3\nstep 2 of 3\nstep 3 of 3", outputs)
+        zero = "ZeroDivisionError"
+        self.assertIn(f"reported: {zero} division by zero\nanswered: {zero}: division by zero", outputs)
         self.assertTrue(any(re.fullmatch(r"True\n\d+", output) for output in outputs), outputs)
 
-    def test_the_first_example_does_what_is_said_of_it(self):
-        app = self.programs(README)[0]
-        first = self.start(app, "a.txt", ready="Press Enter to end.", env=self.home)
-        second = self.finish(self.start(app, "b.txt", "c d.txt", env=self.home))
+    def test_programs_that_other_tests_should_run_are_run(self):
+        for page in pages():
+            if page.name in RUN_ELSEWHERE and page.name != "cluster.md":
+                files = [ROOT / "tests" / name for name in RUN_ELSEWHERE[page.name].split()]
+                run = "".join(path.read_text(encoding="utf-8") for path in files)
+                for section, text in sections(page).items():
+                    if "```python\n" in text:
+                        self.assertIn(f'"{section}"', run, f"{page.name}: {section}")
+
+    def test_the_first_example_does_what_the_readme_says(self):
+        app, here, there = self.programs(README)[0], self.make_folder(), self.make_folder()
+        first = self.start(app, "a.txt", ready="Press Enter to quit.", cwd=here)
+        second = self.finish(self.start(app, "b.txt", "c d.txt", cwd=there))
         self.assertEqual((second.out, second.err), ("", ""))
-        first.expect("opening b.txt c d.txt")
+        first.expect(f"opening b.txt c d.txt in {there}")
         first.write("\n")
         self.finish(first)
-        self.assertEqual(first.lines[0], "opening a.txt")
+        self.assertEqual(first.lines[0], f"opening a.txt in {here}")
+
+    def test_the_most_common_uses_are_short(self):
+        text = sections(README)["Three ways to use it"]
+        programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        self.assertEqual(len(programs), 3)
+        for program in programs:
+            self.assertLessEqual(len(program.splitlines()), 8)
+
+    def test_the_answers_in_getting_started(self):
+        path, here, there = self.programs(DOCS / "start.md")[-1], self.make_folder(), self.make_folder()
+        first = self.start(path, ready="Running. Press Enter to quit.", cwd=here)
+        (there / "a.txt").write_text("one\ntwo\n", encoding="utf-8")
+        second = self.finish(self.start(path, "a.txt", cwd=there))
+        self.assertEqual((second.out, second.err), ("2 a.txt", ""))
+        second = self.finish(self.start(path, "missing.txt", cwd=there), status=1)
+        self.assertEqual((second.out, second.err), ("", "There is no missing.txt."))
+        first.write("\n")
+        self.finish(first)
 
     def test_the_picture_shows_what_the_quickstart_prints(self):
-        program = self.finish(self.start(ROOT / "examples" / "quickstart.py", self.port))
+        program = self.finish(self.start(ROOT / "examples" / "quickstart.py"))
         picture = html.unescape((DOCS / "quickstart.svg").read_text(encoding="utf-8")).replace("\xa0", " ")
         lines = re.findall(r"^(?:\$ .*|.* prints: .*)$", program.out, re.MULTILINE)
         self.assertEqual(len(lines), 4, program.out)
         for line in lines:
             self.assertIn(line.partition(" prints: ")[2] or line, picture)
 
+    @unittest.skipUnless((ROOT / ".ci").is_dir(), "no .ci here")
+    def test_the_commands_in_the_readme_are_run(self):
+        [block] = re.findall(r"```\n(.*?)```", sections(README)["Try it"], re.DOTALL)
+        run = "".join(
+            path.read_text(encoding="utf-8")
+            for path in (ROOT / ".ci" / "run", ROOT / "noxfile.py")
+            if path.exists()
+        )
+        run = re.sub(r'[",]', "", run)  # around the words of a list
+        self.assertEqual(len(block.splitlines()), 2)
+        for command in block.splitlines():
+            self.assertIn(command.partition("python ")[2], run)
+
     def test_the_shell_commands_work_together(self):
-        [block] = blocks(API, "sh")
-        block = block.replace("14180", str(self.port)).replace("backup", f"backup-{self.port}")
-        watch, status, send, run = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+        block = with_names_of_its_own(blocks(DOCS / "command.md", "sh")[0], self.port, [self.port])
+        lines = block.replace("backup", f"backup-{self.port}").splitlines()
+        watch, status, send, run = [shlex.split(line, comments=True)[1:] for line in lines]
         watching = self.start(*watch)
-        wait_until(lambda: package.Socket_Singleton.is_running(port=self.port), "watch is the host")
+        wait_until(lambda: package.Socket_Singleton.is_running(name=watch[-1]), "watch is the host")
         said = self.finish(self.start(*status)).out
-        self.assertEqual(said, f"127.0.0.1 port {self.port}: somebody listens")
+        self.assertIn(str(watching.pid), said)
         self.assertEqual(self.finish(self.start(*send)).out, "")
         watching.expect('["open", "my file.txt"]')
         run[run.index("python")] = sys.executable
-        self.assertEqual(self.finish(self.start(*run, env=self.home)).out, "one at a time")
+        self.assertEqual(self.finish(self.start(*run)).out, "one at a time")
+
+    @unittest.skipUnless(shutil.which("sh") and os.name != "nt", "there is no sh")
+    def test_a_script_starts_what_is_not_yet_running(self):
+        script = with_names_of_its_own(blocks(DOCS / "command.md", "sh")[1], self.port, [self.port])
+        script = script.replace("python ", f"'{sys.executable}' ")
+        self.assertEqual(self.finish(self.start_program(["sh", "-c", script])).lines[-1:], ["start it"])
+        with package.Socket_Singleton(name=f"org.example.test-{self.port}.words"):
+            program = self.finish(self.start_program(["sh", "-c", script]), status=1)
+        self.assertNotIn("start it", program.out)
 
     @unittest.skipUnless(shutil.which("bash") and os.name != "nt", "there is no bash")
     def test_the_client_in_bash(self):
-        """It waits the 5 seconds that a peer has; cut short, it does not wait, and is not told."""
+        """It waits as long as a peer may; cut short, it does not wait and gets no acknowledgement."""
+        self.enter(inside.limits(PEER_TIME=1))
         [block] = blocks(DOCS / "questions.md", "bash")
-        block = block.replace("14172", str(self.port))
+        block = with_names_of_its_own(block, self.port, [self.port])
         client, short = self.folder / "client.sh", self.folder / "short.sh"
         client.write_text(block, encoding="utf-8")
         short.write_text("".join(block.splitlines(True)[:2]), encoding="utf-8")
         nobody = self.bash(client, "x")
         self.assertEqual(nobody.wait(), 1, nobody.describe())
+        self.assertIn(f"/dev/tcp/127.0.0.1/{self.port}", nobody.err)
         app = self.singleton(notify_empty=True)
         launches = Collector()
         app.trace(launches)
-        told = [self.bash(client, "first", "two words", "", "\u00fc"), self.bash(client)]
+        acknowledged = [self.bash(client, "first", "two words", "", "\u00fc"), self.bash(client)]
         self.finish(self.bash(short, "at once"))
         launches.wait_for(("at once",))
-        for program in told:
+        for program in acknowledged:
             self.finish(program)
             self.assertEqual((program.out, program.err), ("", ""))
         wait_until(lambda: len(launches.calls) == 3, "three launches")
@@ -149,56 +209,50 @@ class TestPages(SingletonTestCase):
 
     def test_limits_are_those_of_the_code(self):
         text = GUARANTEES.read_text(encoding="utf-8")
-        rows = re.findall(r"^\|[^|]*\| ([\d.]+) ?(\w*) \| `(\w+)\.(\w+)` \|$", text, re.MULTILINE)
+        rows = re.findall(r"^\|[^|]*\| ([\d.]+) ?(\w*) \| `([\w.]+)\.(\w+)` \|$", text, re.MULTILINE)
         self.assertEqual(len(rows), text.partition("| constant |")[2].count("\n| "))
         for number, unit, module, name in rows:
             with self.subTest(name):
                 constant = getattr(importlib.import_module(f"Socket_Singleton.{module}"), name)
                 self.assertEqual(float(number) * UNITS[unit], constant)
 
-    def test_parameters_and_defaults_are_those_of_the_class(self):
-        text = API.read_text(encoding="utf-8")
-        parameters = {name: default for name, _, default in parameters_of(package.Socket_Singleton)}
-        heading = re.search(r"^```\nSocket_Singleton\((.*?)\)\n```$", text, re.DOTALL | re.MULTILINE).group(1)
-        self.assertEqual(self.described(heading), parameters_of(package.Socket_Singleton))
-        rows = re.findall(r"^\| `(\w+)` \|[^|]*\| `([^`]*)` \|", text, re.MULTILINE)
-        self.assertEqual({name: eval(default) for name, default in rows}, parameters)
+    def test_docstrings_describe_each_parameter(self):
+        """They are the reference that the site shows."""
+        functions = [package.Socket_Singleton, *self.methods()]
+        for function in functions:
+            doc, parameters = inspect.getdoc(function), parameters_of(function)
+            for name in parameters if len(parameters) > 2 else ():
+                with self.subTest(function.__qualname__, parameter=name):
+                    self.assertRegex(doc, rf"\b{name}\b")
 
     @staticmethod
-    def described(parameters):
-        """Return name, kind and default of each of ``parameters``, which is a text."""
-        names = {}
-        exec(f"def function({parameters}): pass", names)
-        return parameters_of(names["function"])
+    def methods():
+        return [
+            getattr(package.Socket_Singleton, name)
+            for name, value in vars(package.Socket_Singleton).items()
+            if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, staticmethod))
+        ]
 
-    def test_methods_are_those_of_the_class(self):
-        text = API.read_text(encoding="utf-8")
-        table = text.partition("## Methods")[2].partition("\n\n|")[2].partition("\n\n")[0]
-        rows = [row.split(" | ")[0] for row in table.splitlines()]
-        methods = re.findall(r"`(?:Socket_Singleton\.)?(\w+)\((.*?)\)`", "\n".join(rows))
-        for name, parameters in methods:
-            with self.subTest(name):
-                function = getattr(package.Socket_Singleton, name)
-                self.assertEqual(self.described(parameters), parameters_of(function))
-        there = {
-            name for name, value in vars(package.Socket_Singleton).items() if self.is_method(name, value)
-        }
-        self.assertEqual({name for name, _ in methods}, there)
+    def test_the_reference_has_each_public_name(self):
+        text = (DOCS / "api.md").read_text(encoding="utf-8")
+        directives = re.findall(r"^\.\. auto\w+:: Socket_Singleton\.(\w+)$", text, re.MULTILINE)
+        self.assertEqual(sorted(directives), sorted(package.__all__))
 
-    @staticmethod
-    def is_method(name, value):
-        return not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, staticmethod))
-
-    def test_public_names_are_all_described(self):
-        text = API.read_text(encoding="utf-8")
-        for name in [*dir(package.Socket_Singleton), *vars(package.MultipleSingletonsError())]:
-            if not name.startswith("_"):
-                self.assertRegex(text, rf"`(Socket_Singleton\.)?{name}\b")
+    def test_outcomes_are_those_of_the_code(self):
+        outcomes = importlib.import_module("Socket_Singleton._outcome").OUTCOMES
+        text = (DOCS / "api.md").read_text(encoding="utf-8").partition("## Outcomes")[2]
+        self.assertEqual(dict(re.findall(r"^\| `(.*?)` \| (.*) \|$", text, re.MULTILINE)), outcomes)
+        rows = re.findall(
+            r"^\|(?:[^|]*\|){2}([^|]*)\|", sections(README)["What a second launch does"], re.MULTILINE
+        )
+        said = set(re.findall("`(.*?)`", " ".join(rows))) - {"outcome"}
+        self.assertGreater(len(said), 5)
+        self.assertLessEqual(said, set(outcomes))
 
     def test_subcommands_are_all_described(self):
         said = self.finish(self.start("-m", "Socket_Singleton", "--help")).out
         subcommands = re.findall(r"^    (\w+) +[A-Z]", said, re.MULTILINE)
-        text = API.read_text(encoding="utf-8").partition("| subcommand |")[2]
+        text = (DOCS / "command.md").read_text(encoding="utf-8").partition("| subcommand |")[2]
         self.assertEqual(sorted(re.findall(r"^\| `(\w+)\b", text, re.MULTILINE)), sorted(subcommands))
 
     def test_the_version_is_that_of_the_changelog(self):
@@ -206,32 +260,51 @@ class TestPages(SingletonTestCase):
         latest = re.search(r"^## \[([\d.]+)\]", changes, re.MULTILINE).group(1)
         self.assertEqual(latest, package.__version__)
 
+    @once_for_all
     def test_tests_and_files_that_pages_name_exist(self):
-        for page in (README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
+        for page in (README, ROOT / "CONTRIBUTING.md", *pages()):
             text = page.read_text(encoding="utf-8")
             for name, method in re.findall(r"`(?:tests\.)?(Test\w+)(?:\.(test_\w+))?`", text):
                 found = hasattr(getattr(tests, name, None), method or "setUp")
                 self.assertTrue(found, f"{page.name}: {name} {method}")
-            for name in re.findall(r"`(_\w+\.py)`", text):
+            for name in re.findall(r"`((?:_\w+/)?\w+\.py)`", text):
+                if not name.startswith("_"):
+                    continue
                 self.assertTrue((SOURCE / name).is_file(), f"{page.name}: {name}")
         rooms = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-        for path in SOURCE.glob("_[a-z_]*.py"):
-            self.assertIn(f"`{path.name}`", rooms)
+        for path in SOURCE.rglob("*.py"):
+            if path.name != "__init__.py":
+                self.assertIn(f"`{path.relative_to(SOURCE).as_posix()}`", rooms)
 
+    @once_for_all
     def test_links_lead_somewhere(self):
-        pages = (README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))
         linked = set()
-        for page in pages:
-            for path, anchor in re.findall(
-                r"\]\(([\w./]*)(?:#([\w-]+))?\)", page.read_text(encoding="utf-8")
-            ):
+        for page in (README, ROOT / "CONTRIBUTING.md", *pages()):
+            text = page.read_text(encoding="utf-8")
+            for path, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", text):
                 target = page.parent / path if path else page
                 self.assertTrue(target.exists(), f"{page.name}: {path}")
                 if page == README:
                     linked.add(target.resolve())
                 if anchor:
                     self.assertIn(anchor, anchors(target), f"{page.name}: {path}")
-        self.assertEqual({page for page in DOCS.glob("*.md") if page.resolve() not in linked}, set())
+        of_the_site = {DOCS / "index.md", DOCS / "changelog.md"}
+        self.assertEqual({page for page in pages() if page.resolve() not in linked} - of_the_site, set())
+
+    @once_for_all
+    def test_every_example_is_linked(self):
+        text = README.read_text(encoding="utf-8")
+        for path in (ROOT / "examples").iterdir():
+            if path.name != "__pycache__":
+                self.assertIn(f"examples/{path.name}", text)
+
+    @once_for_all
+    def test_each_page_has_a_place_on_the_site(self):
+        index = (DOCS / "index.md").read_text(encoding="utf-8")
+        for page in pages():
+            if page.name != "index.md":
+                name = page.relative_to(DOCS).with_suffix("").as_posix()
+                self.assertRegex(index, rf"(?m)^{name}$|<{name}>$", f"{name} is in no table of contents")
 
 
 LIST_TESTS = """
@@ -277,7 +350,7 @@ SOURCE = Path(package.__file__).parent
 
 
 def with_tests() -> list:
-    """Return the classes of all files that have tests; those without are there to be inherited from."""
+    """Return the classes that have tests, from all files; those without tests are base classes."""
     found = []
     for path in sorted((ROOT / "tests").glob("test_*.py")):
         module = importlib.import_module(f"tests.{path.stem}")
@@ -294,7 +367,10 @@ def with_tests() -> list:
 
 def trees() -> dict:
     """Return the parsed modules of the package."""
-    found = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.glob("*.py")}
+    found = {
+        path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in SOURCE.rglob("*.py")
+    }
     assert "_singleton.py" in found
     return found
 
@@ -306,9 +382,10 @@ class TestLayout(SingletonTestCase):
         self.assertEqual(program.err, "")
         return sorted(program.lines)
 
+    @once_for_all
     @unittest.skipUnless((ROOT / ".ci").is_dir(), "no .ci here")
-    def test_all_that_is_installed_has_an_upper_bound(self):
-        """Else what another project publishes turns the checks red."""
+    def test_everything_installed_has_an_upper_bound(self):
+        """Otherwise a new release of another project could break the checks."""
         project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         groups = project.split("[dependency-groups]")[1].split("[tool.")[0]
         wanted = re.findall(r'^(?:    |\w+ = \[)"([^"]+)"', groups, re.MULTILINE)
@@ -324,14 +401,60 @@ class TestLayout(SingletonTestCase):
         for requirement in wanted:
             self.assertRegex(requirement, "~=|==|<")
 
+    @once_for_all
+    @unittest.skipUnless((ROOT / ".ci").is_dir(), "no .ci here")
+    def test_the_same_pythons_are_named_everywhere(self):
+        oldest, newest = re.search(
+            r"CPython 3\.(\d+) to 3\.(\d+)", README.read_text(encoding="utf-8")
+        ).groups()
+        expected = {f"3.{minor}" for minor in range(int(oldest), int(newest) + 1)}
+        for file, pattern in (
+            ("pyproject.toml", r'Python :: (3\.\d+)"'),
+            ("noxfile.py", r'^@each\("python", (.*)\)$'),
+            (".github/workflows/ci.yml", r"^ *(?:python: \[|- \{.*python: )(.*)"),
+        ):
+            with self.subTest(file):
+                named = re.findall(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+                self.assertEqual(set(re.findall(r"(?<![-\d.])3\.\d+\b", " ".join(named))), expected)
+
+    @once_for_all
+    @unittest.skipUnless((ROOT / ".ci").is_dir(), "no .ci here")
+    def test_each_condition_on_the_version_is_tested_both_ways(self):
+        """On the Pythons that run all tests, unless the others run that file too."""
+        noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+        [named] = re.findall(r'^@each\("python", (.*)\)$', noxfile, re.MULTILINE)
+        [few] = re.findall(r"^IN_BETWEEN = \((.*)\)$", noxfile, re.MULTILINE)
+        few, every = (re.findall(r'"3\.(\d+)"', versions) for versions in (few, named))
+        self.assertLess(set(few), set(every))
+        complete = [(3, int(minor), 0, "final", 0) for minor in every if minor not in few]
+        self.assertFalse({every[0], every[-1]} & set(few), "those between two others")
+        found = 0
+        folders = [ROOT / name for name in ("src", "tests", "examples")]
+        for path in itertools.chain(*(folder.rglob("*.py") for folder in folders)):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Compare) and is_about_the_version(node):
+                    found += 1
+                    code = compile(ast.Expression(node), str(path), "eval")
+                    ways = {eval(code, {"sys": types.SimpleNamespace(version_info=v)}) for v in complete}
+                    if path.stem not in in_between.FILES:
+                        self.assertEqual(ways, {True, False}, f"{path.name}:{node.lineno}")
+        self.assertGreater(found, 10)
+
     # -- the tests --
 
+    @once_for_all
+    def test_each_file_is_a_test_of_the_package_or_of_something_else(self):
+        files = [path.stem for path in (ROOT / "tests").glob("test_*.py")]
+        self.assertEqual(sorted(core.FILES + core.OTHERS), sorted(files))
+
+    @once_for_all
     def test_every_class_is_reached_by_its_name(self):
         tests = importlib.import_module("tests")
         self.assertIn(type(self), with_tests())
         for value in with_tests():
             self.assertIs(getattr(tests, value.__name__, None), value, f"tests.{value.__name__}")
 
+    @once_for_all
     def test_every_test_is_run_once(self):
         expected = sorted(
             f"{value.__module__}.{value.__name__}.{name}"
@@ -344,14 +467,16 @@ class TestLayout(SingletonTestCase):
             with self.subTest(how=how):
                 self.assertEqual(self.collected(how), expected)
 
-    def test_no_two_tests_of_a_class_have_one_name(self):
-        """The second would replace the first, which is then silently never run."""
+    @once_for_all
+    def test_no_two_tests_of_a_class_have_the_same_name(self):
+        """The second would replace the first, which would then silently never run."""
         for path in (ROOT / "tests").glob("test_*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ClassDef):
                     names = [x.name for x in node.body if isinstance(x, ast.FunctionDef)]
                     self.assertEqual(sorted(set(names)), sorted(names), f"{path.name}: {node.name}")
 
+    @once_for_all
     def test_one_class_or_one_test_can_be_run(self):
         for name in ("tests.TestArgumentPassing", "tests.TestArgumentPassing.test_multiple_observers"):
             program = self.finish(self.start("-m", "unittest", name))
@@ -360,14 +485,16 @@ class TestLayout(SingletonTestCase):
 
     # -- the package --
 
+    @once_for_all
     def test_public_names(self):
-        self.assertEqual(sorted(package.__all__), ["MultipleSingletonsError", "Socket_Singleton"])
+        self.assertEqual(sorted(package.__all__), ["Launch", "MultipleSingletonsError", "Socket_Singleton"])
         self.assertRegex(package.__version__, r"\A\d+\.\d+\.\d+\Z")
         self.assertTrue((SOURCE / "py.typed").is_file())
 
+    @once_for_all
     def test_every_public_name_has_a_docstring(self):
         for file, tree in trees().items():
-            module = "Socket_Singleton" if file == "__init__.py" else f"Socket_Singleton.{file[:-3]}"
+            module = f"Socket_Singleton/{file[:-3]}".replace("/__init__", "").replace("/", ".")
             values = {module: importlib.import_module(module)}
             for node in tree.body:
                 if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
@@ -382,6 +509,7 @@ class TestLayout(SingletonTestCase):
             for name, value in values.items():
                 self.assertTrue(inspect.getdoc(value), f"{name} has no docstring")
 
+    @once_for_all
     def test_modules_import_each_other_relatively(self):
         for file, tree in trees().items():
             for node in ast.walk(tree):
@@ -394,23 +522,22 @@ class TestLayout(SingletonTestCase):
                     self.assertNotIn(name.split(".")[0], ("Socket_Singleton", "src"), f"{file}:{node.lineno}")
 
     def test_importing_is_cheap(self):
-        """On a bare interpreter: with site, the environment's own start-up files may import anything."""
+        """With a bare interpreter: with site, the environment's start-up files may import anything."""
         program = self.finish(self.start("-I", "-S", "-c", LIST_HEAVY, SOURCE.parent))
         self.assertIn("Socket_Singleton._singleton", program.lines)
         self.assertEqual(TOO_HEAVY & set(program.lines), set())
 
     def test_a_second_launch_imports_no_host(self):
-        """Most launches are never a host, and do not wait for one to be imported."""
+        """Most launches are never a host, and do not wait for its modules to be imported."""
         self.singleton()
         code = (
-            "import sys; from Socket_Singleton import *\n"
+            "import sys; from Socket_Singleton import MultipleSingletonsError, Socket_Singleton\n"
             "try: Socket_Singleton(port=sys.argv.pop(1), strict=False)\n"
             "except MultipleSingletonsError: print(*sorted(sys.modules), sep='\\n')"
         )
         program = self.finish(self.start("-c", code, self.port))
         self.assertIn("Socket_Singleton._client", program.lines)
-        for name in ("_host", "_delivery"):
-            self.assertNotIn(f"Socket_Singleton.{name}", program.lines)
+        self.assertEqual([name for name in program.lines if name.startswith("Socket_Singleton._host")], [])
 
     def test_import_from_src_needs_nothing_else(self):
         if not (ROOT / "src").is_dir():

@@ -1,35 +1,40 @@
-"""Whose instance: where a name leads to, and the key of this user."""
+"""Whose instance it is: the place that a name leads to, and the key of this user."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import os
 import re
+import shutil
 import stat
 import sys
 import unittest
 from unittest import mock
 
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
-from Socket_Singleton._identity import KEY_SIZE, place_of
+from Socket_Singleton._identity import place_of
+from Socket_Singleton._key_file import KEY_SIZE
 
 from .support import (
     PATIENCE,
     PORT,
     PROGRAMS,
     ROOT,
+    AnotherUser,
     NamedTestCase,
     descriptors,
     inside,
-    python_of_another_user,
     wait_until,
 )
+from .support.sockets import hooked, no_sockets_of_launches
 
 WIRE_PAGE = ROOT / "docs" / "wire.md"
 POSIX = os.name == "posix"
 IS_ROOT = POSIX and os.geteuid() == 0
 
-# What no name can be, and what is raised for it.
+# What cannot be a name, and the error for it.
 BAD_NAMES = (
     ("", ValueError, "name must not be empty"),
     ("a\0b", ValueError, "name must not contain a NUL character"),
@@ -38,6 +43,22 @@ BAD_NAMES = (
     (5, TypeError, "name must be a str, not int"),
     (("a",), TypeError, "name must be a str, not tuple"),
 )
+
+# Runs a program with a Python that has no hard links, like the one for Android.
+WITHOUT_HARD_LINKS = """
+import os, runpy, sys
+del os.link
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+# Cannot write a file that is longer than half a key.
+LIMITED = """
+import resource, sys
+from Socket_Singleton import Socket_Singleton
+resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))
+Socket_Singleton(name=sys.argv[1])
+"""
 
 
 class TestIdentity(NamedTestCase):
@@ -77,7 +98,7 @@ class TestIdentity(NamedTestCase):
         self.assertNotEqual(app.address, "127.0.0.1")
         self.named(name=f"{self.name}, a second window", port=app.port)
 
-    def test_what_is_not_at_its_default_is_taken_as_given(self):
+    def test_address_and_port_that_are_not_the_defaults_are_used_as_given(self):
         other = self.port + 1
         for options, address, port in (
             ({"port": other}, self.address, other),
@@ -99,9 +120,14 @@ class TestIdentity(NamedTestCase):
 
     def test_repr_ends_with_name_and_answer(self):
         app = self.named()
-        self.assertTrue(repr(app).endswith(f", name={self.name!r}, answer=False)"), repr(app))
+        self.assertTrue(repr(app).endswith(f", name={self.name!r}, answer=False, environ=())"), repr(app))
+        self.assertEqual(repr(app).count(self.name), 1)
 
-    # -- names that are none --
+    def test_str_contains_the_name(self):
+        place = f"Socket_Singleton(address={self.address!r}, port={self.port}"
+        self.assertEqual(str(self.named()), f"{place}, name={self.name!r})")
+
+    # -- invalid names --
 
     def test_bad_names_are_refused_before_any_file_or_socket(self):
         calls = (
@@ -113,8 +139,8 @@ class TestIdentity(NamedTestCase):
         )
         for name, kind, text in BAD_NAMES:
             for number, call in enumerate(calls):
-                told = self.assertRaisesRegex(kind, text)
-                with self.subTest(name=name, call=number), inside.no_sockets_of_launches(), told:
+                refused = self.assertRaisesRegex(kind, text)
+                with self.subTest(name=name, call=number), no_sockets_of_launches(), refused:
                     call(name=name)
         for call in (lambda: Socket_Singleton.ask((), name=None), lambda: Socket_Singleton.pid_of(None)):
             with self.assertRaisesRegex(TypeError, "name must be a str, not NoneType"):
@@ -122,7 +148,7 @@ class TestIdentity(NamedTestCase):
         self.assertEqual(os.listdir(self.home), [])
 
     def test_answer_needs_a_name(self):
-        with inside.no_sockets_of_launches(), self.assertRaisesRegex(ValueError, "answer needs a name"):
+        with no_sockets_of_launches(), self.assertRaisesRegex(ValueError, "answer needs a name"):
             Socket_Singleton(port=self.port, answer=True)
 
     # -- the key --
@@ -138,6 +164,52 @@ class TestIdentity(NamedTestCase):
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
             self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode), 0o700)
 
+    def modes(self) -> dict[str, str]:
+        """Return the modes of each folder on the way to the key, and of the key."""
+        path, modes = inside.key_file(), {}
+        while path != str(self.home):
+            modes[os.path.relpath(path, self.home)] = oct(stat.S_IMODE(os.stat(path).st_mode))
+            path = os.path.dirname(path)
+        return modes
+
+    @unittest.skipUnless(POSIX, "Windows keeps no modes")
+    def test_each_folder_on_the_way_is_private_whatever_the_umask(self):
+        """With a umask of 0, as services have, all could write to ~/.local, and Python loads code there."""
+        self.addCleanup(os.umask, os.umask(0))
+        self.named()
+        self.assertEqual(
+            self.modes(),
+            {
+                ".local": "0o700",
+                ".local/state": "0o700",
+                ".local/state/Socket_Singleton": "0o700",
+                ".local/state/Socket_Singleton/key": "0o600",
+            },
+        )
+
+    @unittest.skipUnless(POSIX, "Windows keeps no modes")
+    def test_existing_folders_stay_as_they_are(self):
+        (self.home / ".local").mkdir()
+        (self.home / ".local").chmod(0o755)
+        self.named()
+        self.assertEqual(self.modes()[".local"], "0o755")
+        self.assertEqual(self.modes()[".local/state"], "0o700")
+
+    def test_another_user_can_plant_nothing_beside_the_key(self):
+        user = AnotherUser(self.make_folder())
+        self.addCleanup(os.umask, os.umask(0))
+        self.home.chmod(0o755)
+        self.named()
+        plant = (
+            "import os, sys\n"
+            "for path in sys.argv[1:]:\n"
+            "    try: os.mkdir(path)\n"
+            "    except PermissionError: print('denied')"
+        )
+        places = [os.path.join(str(self.home), ".local", *more) for more in (["lib"], ["state", "other"])]
+        program = self.finish(user.start(self, "-c", plant, *places))
+        self.assertEqual(program.lines, ["denied"] * 2)
+
     def test_key_stays_the_same(self):
         self.named().release()
         with open(inside.key_file(), "rb") as file:
@@ -146,7 +218,7 @@ class TestIdentity(NamedTestCase):
         with open(inside.key_file(), "rb") as file:
             self.assertEqual(file.read(), before)
 
-    def test_first_launches_at_once_have_one_key(self):
+    def test_simultaneous_first_launches_have_one_key(self):
         for round_ in range(20):
             home = self.make_folder()
             with self.subTest(round_), self.at_home(home):
@@ -154,7 +226,7 @@ class TestIdentity(NamedTestCase):
                 self.assertEqual(len({identity.key for identity in identities}), 1)
                 self.assertEqual(os.listdir(os.path.dirname(inside.key_file())), ["key"])
 
-    def test_first_processes_at_once_are_one_host(self):
+    def test_of_simultaneous_first_processes_one_is_the_host(self):
         programs = [self.start(PROGRAMS / "answering.py", self.name, "word") for _ in range(6)]
         wait_until(lambda: any("host" in program.lines for program in programs), "a host")
         hosts = [program for program in programs if "host" in program.lines]
@@ -164,18 +236,103 @@ class TestIdentity(NamedTestCase):
                 self.finish(program)
         hosts[0].expect("got ('word',)", count=5)
 
-    def test_key_that_was_written_halfway_is_nobodys(self):
-        """Who is killed while it makes the key leaves a file of another name."""
+    @contextlib.contextmanager
+    def without_hard_links(self, missing: bool):
+        """Have `os.link` be missing meanwhile, as in Python for Android, or be refused, as on FAT."""
+        if missing:
+            with mock.patch.object(os, "link"):
+                del os.link
+                yield
+        else:
+            refused = PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+            with mock.patch.object(os, "link", side_effect=refused):
+                yield
+
+    @unittest.skipUnless(POSIX, "Windows needs no links")
+    def test_simultaneous_first_launches_without_hard_links(self):
+        for missing, round_ in itertools.product((True, False), range(5)):
+            home = self.make_folder()
+            with self.subTest(missing=missing, round=round_), self.at_home(home):
+                with self.without_hard_links(missing):
+                    identities = self.at_once(30, lambda _: inside.identity(self.name))
+                self.assertEqual(len({identity.key for identity in identities}), 1)
+                self.assertEqual(os.path.getsize(inside.key_file()), KEY_SIZE)
+                folder = os.path.dirname(inside.key_file())
+                self.assertEqual(os.listdir(folder), ["key"])
+                self.assertEqual(os.listdir(os.path.dirname(folder)), [os.path.basename(folder)])
+                for path, mode in ((folder, 0o700), (inside.key_file(), 0o600)):
+                    self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), mode)
+
+    @unittest.skipUnless(POSIX, "Windows needs no links")
+    def test_thirty_first_processes_without_hard_links_have_one_key(self):
+        self.check_first_processes([True] * 30)
+
+    @unittest.skipUnless(POSIX, "Windows needs no links")
+    def test_first_processes_with_and_without_hard_links_have_one_key(self):
+        """Two Pythons of one user, one of which has no `os.link`."""
+        self.check_first_processes([True, False] * 5)
+
+    def check_first_processes(self, without_links: list[bool]) -> None:
+        """Start that many applications that need a key at once, and check that all have the same one."""
+        programs = {}
+        for number, without in enumerate(without_links):
+            name = f"{self.name}, {number}"
+            python = ("-c", WITHOUT_HARD_LINKS) if without else ()
+            programs[name] = self.start(*python, PROGRAMS / "answering.py", name)
+        for program in programs.values():
+            program.expect("host")
+        for name, program in programs.items():
+            self.assertEqual(Socket_Singleton.pid_of(name), program.pid)
+        self.assertEqual(self.files(), [inside.key_file()])
+
+    @unittest.skipUnless(POSIX, "Windows needs no links")
+    def test_no_hard_links_and_a_folder_that_is_not_empty(self):
+        folder = self.home / ".local" / "state" / "Socket_Singleton"
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "note.txt").write_text("of the user")
+        fails = self.assertRaisesRegex(OSError, "secret=")
+        with self.without_hard_links(missing=True), fails as caught:
+            self.named()
+        self.assertIn(inside.key_file(), str(caught.exception))
+        self.assertEqual(os.listdir(str(folder)), ["note.txt"])
+        self.assertEqual(os.listdir(str(folder.parent)), ["Socket_Singleton"])
+        self.named()
+
+    @unittest.skipUnless(POSIX, "this system has no limit for the size of a file")
+    def test_key_that_does_not_fit(self):
+        """As on a full disk: the system takes a part of it, and fails only at the next write."""
+        program = self.finish(self.start("-c", LIMITED, self.name), 1)
+        self.assertIn(os.strerror(errno.EFBIG), program.err)
+        self.assertIn("secret=", program.err)
+        self.assertEqual(self.files(), [])
+        self.named()
+
+    def test_key_that_is_written_in_pieces(self):
+        write = os.write
+
+        def write_few(descriptor, data):
+            return write(descriptor, data[:5])
+
+        with mock.patch.object(os, "write", write_few):
+            self.named()
+        self.assertEqual(os.path.getsize(inside.key_file()), KEY_SIZE)
+
+    def files(self) -> list[str]:
+        """Return all files in this home."""
+        return [os.path.join(folder, name) for folder, _, names in os.walk(str(self.home)) for name in names]
+
+    def test_key_that_was_written_halfway_is_not_used(self):
+        """A launch that is killed while it makes the key leaves a file with another name."""
         interrupted = inside.names_of_keys(KeyboardInterrupt())
         with interrupted, self.assertRaises(KeyboardInterrupt):
             self.named()
-        self.assertEqual(os.listdir(os.path.dirname(inside.key_file())), [])
+        self.assertEqual(self.files(), [])
         with open(f"{inside.key_file()}.1.unfinished", "wb"):
             pass
         self.named()
 
     def test_key_that_is_denied_for_a_moment(self):
-        """Windows denies it while another launch gives it its name."""
+        """Windows denies access while another launch renames it."""
         self.named().release()
         open_file, denials = os.open, []
 
@@ -216,8 +373,8 @@ class TestIdentity(NamedTestCase):
         self.assertEqual(opened, [])
         self.assertEqual(os.listdir(self.home), [])
 
-    def test_another_secret_is_told(self):
-        """BLAKE2b takes keys of 64 bytes at most; here longer ones differ behind that."""
+    def test_launch_with_another_secret_fails_with_a_message(self):
+        """BLAKE2b takes keys of at most 64 bytes; the longer ones here differ only after that."""
         app = self.named(secret="x" * 100)
         for secret in ("x" * 101, "x" * 64, "y", None):
             with self.subTest(secret):
@@ -227,29 +384,62 @@ class TestIdentity(NamedTestCase):
                 self.assertIsNone(error.pid)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
-    def test_another_home_is_told_and_is_no_second_host(self):
+    def test_launch_with_another_home_fails_and_is_no_second_host(self):
         app = self.named()
         with self.at_home(self.make_folder()):
             error = self.named_launch("a")
-            self.assertFalse(Socket_Singleton.is_running(name=self.name))
+            with self.assertRaisesRegex(ConnectionError, f"cannot tell whether {self.name}.*another home"):
+                Socket_Singleton.is_running(name=self.name)
         self.assertIs(error.delivered, False)
         for part in (self.name, str(self.port), "another home", "secret"):
             self.assertIn(part, str(error))
         self.assertEqual(app.arguments, ())
 
-    def test_lost_key_is_told_and_is_no_second_host(self):
+    def test_launch_whose_key_is_lost_fails_and_is_no_second_host(self):
         self.named()
         os.unlink(inside.key_file())
+        # A question makes no key, and cannot know that this is the application.
+        for call in (
+            lambda: Socket_Singleton.is_running(name=self.name),
+            lambda: Socket_Singleton.pid_of(self.name),
+            lambda: Socket_Singleton.send((), name=self.name),
+            lambda: Socket_Singleton.ask((), name=self.name),
+        ):
+            with self.assertRaisesRegex(ConnectionError, "did not prove.*this user has no key") as caught:
+                call()
+            self.assertNotIsInstance(caught.exception, ConnectionRefusedError)
+        self.assertEqual(self.files(), [])
         self.assertIs(self.named_launch("a").delivered, False)
 
+    def test_key_that_is_made_during_a_question(self):
+        """An application that starts for the first time makes it, and can then be asked."""
+        self.named(secret=None).trace(len)
+        others, home = inside.key_file(), self.make_folder()
+        with self.at_home(home):
+
+            def make_key(*_):
+                folder = os.path.dirname(inside.key_file())
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+                shutil.copy2(others, inside.key_file())
+
+            for call in (
+                lambda: Socket_Singleton.pid_of(self.name),
+                lambda: Socket_Singleton.send(("a",), name=self.name),
+                lambda: Socket_Singleton.ask(("a",), name=self.name),
+            ):
+                with inside.sockets_of_launches(hooked("connect", before=make_key)):
+                    call()
+                os.unlink(inside.key_file())
+
     def assert_refused(self, *parts: str) -> None:
-        """Check that a launch, and one who asks, do not take this key; nothing is left open."""
+        """Check that neither a launch nor a question accepts this key, and that nothing is left open."""
         before = descriptors()
         for call in (self.named, lambda: Socket_Singleton.is_running(name=self.name)):
             with self.assertRaises(OSError) as caught:
                 call()
-            for part in ("secret=", inside.key_file(), *parts):
+            for part in ("secret=", *parts):
                 self.assertIn(part, str(caught.exception))
+            self.assertEqual(caught.exception.filename, inside.key_file())
         self.assertEqual(descriptors(), before)
 
     @unittest.skipUnless(POSIX, "Windows keeps no modes")
@@ -266,7 +456,7 @@ class TestIdentity(NamedTestCase):
         for mode in (0o720, 0o702, 0o777):
             with self.subTest(folder=oct(mode)):
                 os.chmod(folder, mode)
-                self.assert_refused("others can write in its folder", "chmod 700")
+                self.assert_refused("others can write to its folder", "chmod 700")
         os.chmod(folder, 0o755)
         self.named().release()
 
@@ -276,10 +466,10 @@ class TestIdentity(NamedTestCase):
             with self.subTest(size):
                 with open(inside.key_file(), "wb") as file:
                     file.write(bytes(size))
-                self.assert_refused(f"has not {KEY_SIZE} bytes", "remove it")
+                self.assert_refused(f"should hold {KEY_SIZE} bytes", "remove it")
 
     @unittest.skipUnless(POSIX, "links need a privilege on Windows")
-    def test_key_that_is_no_file_is_refused(self):
+    def test_key_that_is_not_a_file_is_refused(self):
         self.named().release()
         path = inside.key_file()
         elsewhere = self.home / "elsewhere"
@@ -308,41 +498,56 @@ class TestIdentity(NamedTestCase):
     def test_key_of_another_user_is_refused(self):
         self.named().release()
         os.chown(inside.key_file(), 65534, 65534)
-        self.assert_refused("another user's")
+        self.assert_refused("belongs to another user")
         os.chown(inside.key_file(), 0, 0)
         os.chown(os.path.dirname(inside.key_file()), 65534, 65534)
-        self.assert_refused("another user's")
+        self.assert_refused("belongs to another user")
 
     def test_no_home_that_can_be_written(self):
         for name in (".local", "Socket_Singleton"):  # the second one on Windows
             (self.home / name).write_text("a file where a folder should be")
-        with inside.no_sockets_of_launches(), self.assertRaisesRegex(OSError, "secret="):
+        with no_sockets_of_launches(), self.assertRaisesRegex(OSError, "secret="):
             self.named()
         self.named(secret="a long one")
 
-    def test_user_without_a_home_is_told(self):
-        """``nobody`` has one that is not there; one who is in no list of users has none."""
+    def test_a_user_without_a_home_gets_a_message(self):
+        """The home of ``nobody`` does not exist; a user in no list of users has none."""
         for user in (65534, 65533):
-            program = self.start_program(
-                [*python_of_another_user(user), PROGRAMS / "answering.py", self.name],
-                env={"HOME": "/nonexistent"},
-            )
+            program = AnotherUser(self.make_folder(), user).start(self, "answering.py", self.name)
             self.finish(program, status=1)
             self.assertIn("secret=", program.err)
 
     @unittest.skipUnless(POSIX, "there is no HOME")
-    def test_user_who_is_in_no_list_of_users_has_no_home(self):
+    def test_user_without_an_account_has_no_home(self):
         import pwd
 
         with self.at_home(""), mock.patch.object(pwd, "getpwuid", side_effect=KeyError("not found")):
-            told = self.assertRaisesRegex(FileNotFoundError, "this user has no home.*secret=")
-            with inside.no_sockets_of_launches(), told:
+            refused = self.assertRaisesRegex(FileNotFoundError, "this user has no home.*secret=")
+            with no_sockets_of_launches(), refused:
                 self.named()
             self.named(secret="a long one")
 
     @unittest.skipUnless(POSIX, "there is no HOME")
+    def test_home_that_is_no_absolute_path_is_not_used(self):
+        """Otherwise each directory that launches start in would have a key of its own."""
+        import pwd
+
+        for home in ("", "relative"):
+            account = mock.Mock(pw_dir=home)
+            with self.subTest(home), self.at_home(""), mock.patch.object(
+                pwd, "getpwuid", return_value=account
+            ):
+                self.assertRaisesRegex(FileNotFoundError, "this user has no home", self.named)
+
+    def test_home_on_a_missing_drive(self):
+        """No folder above it exists, up to the root, which has none above it."""
+        gone = mock.Mock(side_effect=FileNotFoundError(errno.ENOENT, "no such drive"))
+        with mock.patch.object(os.path, "isdir", return_value=False), mock.patch.object(os, "mkdir", gone):
+            self.assertRaisesRegex(FileNotFoundError, "no such drive.*secret=", self.named)
+
+    @unittest.skipUnless(POSIX, "there is no HOME")
     def test_home_of_somebody_else_is_not_used(self):
-        """As under a sudo that keeps HOME: then it is that of the account."""
+        """As under a sudo that keeps HOME: the account's home is used instead."""
         import pwd
 
         home = pwd.getpwuid(os.geteuid()).pw_dir
@@ -350,7 +555,7 @@ class TestIdentity(NamedTestCase):
             with self.subTest(elsewhere), self.at_home(elsewhere):
                 self.assertTrue(inside.key_file().startswith(os.path.join(home, ".local")))
 
-    def test_error_of_the_key_is_no_second_launch(self):
+    def test_error_of_the_key_is_an_oserror(self):
         """It is an OSError, whatever `strict` is."""
         with inside.names_of_keys(PermissionError(1, "no links here")):
             for strict in (True, False):

@@ -1,10 +1,11 @@
-"""Hosts and launches with a name, and whoever else may have the port."""
+"""Hosts and launches with a name, and other programs that may have the port."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import itertools
+import math
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from .support import (
     PATIENCE,
     PORT,
     PROGRAMS,
+    AnotherUser,
     Collector,
     NamedTestCase,
     Shelf,
@@ -29,22 +31,32 @@ from .support import (
     free_port,
     inside,
     needs_resets,
-    python_of_another_user,
     read_to_end,
     wait_until,
 )
+from .support.launches import LaunchThatDoesNotRead, LaunchThatStopsHalfway
+from .support.sockets import close_resets, failing
 
 HELLO, NAK = inside.HELLO, inside.NAK
 
-# Seconds, the most that a launch takes: what it has for the hand-over, and a busy machine.
+# Seconds that a launch takes at most: its time for the hand-over, and some for a busy machine.
 AT_MOST = max(inside.limit("HAND_OVER_TIME"), inside.limit("LOOK_TIME")) + 1
 
+# The outcome in a launch's error, by what a question raises.
+OUTCOMES = {
+    None: ("stranger", "rejected"),
+    ConnectionError: ("unproven",),
+    TimeoutError: ("silent", "unreachable"),
+}
 
-class TestNamed(NamedTestCase):
-    """Every other parameter does with a name what it does without one."""
 
+class CommandTestCase(NamedTestCase):
     def command(self, *words, **options):
         return self.start("-m", "Socket_Singleton", *words, **options)
+
+
+class TestNamed(CommandTestCase):
+    """With a name, every other parameter does what it does without one."""
 
     def test_arguments_arrive_as_they_are(self):
         launches = Collector()
@@ -59,7 +71,10 @@ class TestNamed(NamedTestCase):
     def test_longest_command_line(self):
         launches = Collector()
         self.named().trace(launches)
-        argv = ("x" * (inside.MAX_PACKET - 1),)
+        with self.assertRaises(ValueError) as caught:
+            Socket_Singleton.send(["x" * (inside.MAX_PACKET - 1)], name=self.name)
+        size = int(re.search(r"take (\d+) bytes", str(caught.exception))[1])  # with all that is sent along
+        argv = ("x" * (2 * inside.MAX_PACKET - 1 - size),)
         Socket_Singleton.send(argv, name=self.name, timeout=PATIENCE)
         launches.wait_for(argv)
 
@@ -79,7 +94,7 @@ class TestNamed(NamedTestCase):
         self.assertEqual(self.named_launch().pid, host.pid)
 
     def test_client_false(self):
-        """Nothing is handed over, and the host has proved itself all the same."""
+        """Nothing is handed over, but the host has proved itself all the same."""
         app = self.named()
         error = self.named_launch("a", client=False)
         self.assertEqual((error.delivered, error.pid), (None, os.getpid()))
@@ -160,11 +175,11 @@ class TestNamed(NamedTestCase):
             Socket_Singleton.send(["a"], name=self.name)
 
     @needs_resets
-    def test_question_that_is_reset_is_asked_again(self):
-        """A host that just ends does so; there may be another one in a moment."""
+    def test_question_that_was_reset_is_asked_again(self):
+        """A host that is about to end does so; a moment later there may be another one."""
         self.named()
-        kind, pauses = inside.failing("recv", OSError(errno.ENOBUFS, "no buffers")), []
-        with inside.sockets_of_peers(kind), inside.sleeps_of_launches(pauses.append):
+        kind, pauses = failing("recv", OSError(errno.ENOBUFS, "no buffers")), []
+        with inside.sockets_of_peers(kind), inside.clock_of_launches(sleep=pauses.append):
             self.assertEqual(Socket_Singleton.pid_of(self.name), os.getpid())
         self.assertEqual((len(kind.failed), len(pauses)), (1, 1))
 
@@ -185,7 +200,7 @@ class TestNamed(NamedTestCase):
 
     def test_command_line(self):
         place = ("--name", self.name)
-        self.assertEqual(self.finish(self.command("status", *place), 1).out, f"{self.name}: does not run")
+        self.assertEqual(self.finish(self.command("status", *place), 1).out, f"{self.name}: not running")
         watch = self.command("watch", *place)
         wait_until(lambda: Socket_Singleton.is_running(name=self.name), "watch is the host")
         status = self.finish(self.command("status", *place))
@@ -199,15 +214,15 @@ class TestNamed(NamedTestCase):
         watch.kill()
         run = self.command("run", *place, "--", sys.executable, "-c", "print('runs')")
         self.assertEqual(self.finish(run).out, "runs")
-        told = self.finish(self.command("send", *place, "--", "a"), 1)
-        self.assertIn(self.name, told.err)
-        self.assertIn("nobody listens", told.err)
-        self.assertIn("name must not be empty", self.finish(self.command("status", "--name", ""), 2).err)
+        sent = self.finish(self.command("send", *place, "--", "a"), 1)
+        self.assertIn(self.name, sent.err)
+        self.assertIn("nobody listens", sent.err)
+        self.assertIn("name must not be empty", self.finish(self.command("status", "--name", ""), 64).err)
 
     # -- faults of the hand-over --
 
     def storm(self, count: int) -> list:
-        """Return what becomes of ``count`` launches, eight at a time: "host", `delivered`, or an error."""
+        """Return the outcomes of ``count`` launches, eight at a time: "host", `delivered`, or an error."""
         numbers, outcomes = itertools.count(), []
 
         def launch():
@@ -233,19 +248,21 @@ class TestNamed(NamedTestCase):
         return outcomes
 
     @needs_resets
-    def test_releases_under_a_storm_of_launches(self):
+    def test_releases_during_a_storm_of_launches(self):
         self.left, self.storm_observer = [], Collector()
         outcomes = self.storm(400)
         self.assertEqual(sorted(number for number, _ in outcomes), list(range(400)))
         delivered = [number for number, outcome in outcomes if outcome is True]
         self.assertEqual({outcome for _, outcome in outcomes}, {True, "host"}, outcomes)
-        heard = self.storm_observer.calls
-        wait_until(lambda: len(heard) + len(self.left) >= len(delivered), "all are heard or left")
-        self.assertEqual(sorted(int(args[0]) for args in (*heard, *self.left)), sorted(delivered))
+        received = self.storm_observer.calls
+        wait_until(
+            lambda: len(received) + len(self.left) >= len(delivered), "all have been delivered or are left"
+        )
+        self.assertEqual(sorted(int(args[0]) for args in (*received, *self.left)), sorted(delivered))
 
-    @unittest.skipUnless(hasattr(signal, "SIGKILL"), "this system does not kill so")
-    def test_kills_under_a_storm_of_launches(self):
-        """A killed host takes along what it owned. No other launch is lost, and each is told."""
+    @unittest.skipUnless(hasattr(signal, "SIGKILL"), "this system has no SIGKILL")
+    def test_kills_during_a_storm_of_launches(self):
+        """A killed host loses what it owned. No other launch is lost, and each one is answered."""
         hosts, launches = [self.start(PROGRAMS / "answering.py", self.name, ready="host")], []
 
         def all_but_one_ended():
@@ -264,7 +281,7 @@ class TestNamed(NamedTestCase):
                 self.assertEqual(launch.err, "")
 
     def test_many_silent_peers(self):
-        """They take nobody's room; some of them have begun to talk."""
+        """They keep nobody out; some of them have begun to talk."""
         app, launches = self.named(), Collector()
         app.trace(launches)
         for number in range(300):
@@ -277,20 +294,20 @@ class TestNamed(NamedTestCase):
         self.assertLessEqual(inside.count_peers(app), inside.limit("MAX_PEERS"))
         self.assertEqual(app.clients, 20)
 
-    def test_who_has_proved_itself_stays_for_longer(self):
-        """A long packet on its way is not in danger from those who only connect."""
+    def test_peer_that_has_proved_itself_stays_longer(self):
+        """A long packet on its way is not endangered by peers that only connect."""
         with inside.limits(MAX_PEERS=5):
             app = self.named()
-            sending = inside.LaunchThatStopsHalfway(self.name, (b"x" * 100_000).decode())
+            sending = LaunchThatStopsHalfway(self.name, (b"x" * 100_000).decode())
             self.addCleanup(sending.close)
             wait_until(lambda: inside.count_proved(app) == 1, "it has proved itself")
             for _ in range(20):
                 self.connect()
-            wait_until(lambda: inside.count_peers(app) == 5, "others had to go")
+            wait_until(lambda: inside.count_peers(app) == 5, "others were dropped")
             sending.go_on()
             wait_until(lambda: app.clients == 1, "it is owned")
 
-    def test_peers_of_no_name_are_refused_and_not_counted(self):
+    def test_peers_without_a_name_are_refused_and_not_counted(self):
         app = self.named(release_threshold=2, max_clients=2)
         packets = (b"\0", b"a\0", b"secret\0a\0", b"open\0my file.txt\0", os.urandom(64) + b"\0", b"H")
         for packet in packets:
@@ -306,12 +323,12 @@ class TestNamed(NamedTestCase):
         self.assertEqual((app.clients, app.arguments, app._listening), (0, (), True))
         self.assertIs(self.named_launch("a").delivered, True)
 
-    def test_launch_without_a_name_is_told(self):
+    def test_launch_without_a_name_fails_with_a_message(self):
         self.named()
         error = self.second_launch("a", address=self.address)
         self.assertIs(error.delivered, False)
-        self.assertIn("takes only launches that have it", str(error))
-        with self.assertRaisesRegex(ConnectionError, "takes only launches that have it"):
+        self.assertIn("accepts only launches with that name", str(error))
+        with self.assertRaisesRegex(ConnectionError, "accepts only launches with that name"):
             Socket_Singleton.send(["a"], self.address, self.port)
 
     def test_threads_and_descriptors_are_gone_after_release(self):
@@ -320,19 +337,27 @@ class TestNamed(NamedTestCase):
         for _ in range(10):
             self.named_launch("a")
         app.release()
-        wait_until(lambda: descriptors() == before, "nothing is left open")
+        wait_until(lambda: descriptors() <= before, "nothing is left open")
 
 
-class TestNamedStrangers(NamedTestCase):
-    """Somebody else has the port: each launch ends told, and is never a second host."""
+class TestNamedStrangers(CommandTestCase):
+    """Another program has the port: each launch fails with a message, and none is a second host."""
 
-    def assert_told(self, *expected: str, at_once: bool = True, **options) -> None:
-        """Check how each way to look for this application ends, and what it says."""
+    def assert_fails_with(
+        self, *expected: str, runs: type | None = None, at_once: bool = True, **options
+    ) -> None:
+        """Check how each way to look for this application ends, and its message.
+
+        Args:
+            runs: what a question raises if it cannot tell; None: the answer is "not running".
+        """
         words = (self.name, f"port {options.get('port', self.port)}", *expected)
         program = self.start(
             PROGRAMS / "answering.py", self.name, "word", env={"PLACE": str(options.get("port", PORT))}
         )
-        inside.identity(self.name)  # without a key, who only asks looks for nobody
+        inside.identity(self.name)  # without a key, a question cannot recognize the application
+        place = ("--name", self.name, *(("--port", options["port"]) if "port" in options else ()))
+        status = self.command("status", *place)
         ways = (
             lambda: self.error_of_launch("word", **options),
             lambda: self.error_of_launch("word", client=False, **options),
@@ -343,26 +368,38 @@ class TestNamedStrangers(NamedTestCase):
             lambda: Socket_Singleton.pid_of(self.name, **options),
         )
         with Stopwatch() as took:
-            *launches, sent, asked, runs, pid = self.at_once(len(ways), lambda number: ways[number]())
+            *launches, sent, asked, running, pid = self.at_once(len(ways), lambda number: ways[number]())
         self.assertLess(took.seconds, AT_MOST / 3 if at_once else AT_MOST)
         for error in launches:
             self.assertIsInstance(error, MultipleSingletonsError, error)
             self.assertEqual((error.delivered, error.pid, error.answer), (False, None, None))
-            for word in (*words, "choose another port"):
-                self.assertIn(word, str(error))
+            self.assertIn(error.outcome, OUTCOMES[runs])
         for error in (sent, asked):
             self.assertIs(type(error), ConnectionError if at_once else TimeoutError)
-            for word in words:
-                self.assertIn(word, str(error))
-        self.assertEqual((runs, pid), (False, None))
         self.finish(program, 1)
         self.assertEqual(program.out, "")
-        for word in words:
-            self.assertIn(word, program.err)
+        self.finish(status, 1 if runs is None else 2)
+        errors = [*launches, sent, asked, program.err]
+        if runs is None:
+            self.assertEqual((running, pid), (False, None))
+            self.assertEqual(status.err, "")
+            self.assertIn(f"{self.name}: not running", status.out)
+            errors.append(status.out)
+        else:
+            for error in (running, pid):
+                self.assertIs(type(error), runs)
+            errors += [running, pid, status.err]
+            self.assertEqual(status.out, "")
+            for error in (running, pid, status.err):
+                self.assertIn(f"cannot tell whether {self.name} is running", str(error))
+        for error in errors:
+            for word in words:
+                self.assertIn(word, str(error))
+            self.assertNotIn("choose another port", str(error))
 
-    def say_to_each(self, answer) -> list:
-        """Serve with ``answer(hello)`` to each hello; return all that was heard."""
-        heard = []
+    def answer_each_hello(self, answer) -> list:
+        """Serve with ``answer(hello)`` to each hello; return all that was received."""
+        received = []
 
         def talk(peer):
             peer.settimeout(PATIENCE)
@@ -371,14 +408,61 @@ class TestNamedStrangers(NamedTestCase):
             rest = b""
             with contextlib.suppress(ConnectionError):
                 rest = read_to_end(peer)
-            heard.append(hello + rest)
+            received.append(hello + rest)
 
         self.serve(talk)
-        return heard
+        return received
 
     def test_silent_program(self):
+        """At the place that follows from the name, it can hardly be anything but the application itself."""
         self.listener()
-        self.assert_told("no answer in time", at_once=False)
+        self.assert_fails_with(
+            "no answer in time", "the application probably does not respond", runs=TimeoutError, at_once=False
+        )
+
+    def test_silent_program_at_a_given_place(self):
+        self.port = free_port()
+        self.listener()
+        self.assert_fails_with("no answer in time", runs=TimeoutError, at_once=False, port=self.port)
+        with inside.limits(HAND_OVER_TIME=0.3):
+            error = self.named_launch("word", port=self.port)
+        self.assertIn("end the program that has the port", str(error))
+        self.assertNotIn("respond", str(error))
+
+    @unittest.skipUnless(hasattr(signal, "SIGSTOP"), "this system does not stop processes")
+    def test_application_that_is_stopped(self):
+        """Before it has proved itself, or afterwards."""
+        host = self.start(PROGRAMS / "answering.py", self.name, ready="host")
+        with host.stopped():
+            self.assert_fails_with(
+                "no answer in time",
+                "the application probably does not respond",
+                runs=TimeoutError,
+                at_once=False,
+            )
+        self.assertEqual(Socket_Singleton.pid_of(self.name), host.pid)
+
+    def test_application_that_stops_once_it_has_proved_itself(self):
+        self.answer_each_hello(
+            lambda hello: inside.hello_of_host(self.name, (self.address, self.port), hello)
+        )
+        self.enter(inside.limits(HAND_OVER_TIME=0.7))
+        for answer in (False, True):
+            error = self.named_launch("word", answer=answer)
+            self.assertEqual((error.delivered, error.pid), (False, os.getpid()))
+            self.assertIn(f"the application (process {os.getpid()}) does not respond", str(error))
+            self.assertNotIn("the program that has the port", str(error))
+        with self.assertRaisesRegex(TimeoutError, rf"process {os.getpid()}\) does not respond"):
+            Socket_Singleton.send(["word"], name=self.name, timeout=0.7)
+        self.assertEqual(Socket_Singleton.pid_of(self.name), os.getpid())
+
+    def test_application_with_a_full_backlog(self):
+        """It accepts no more connections."""
+        self.listener(backlog=0)
+        self.fill_backlog()
+        self.assert_fails_with(
+            "no answer in time", "the application probably does not respond", runs=TimeoutError, at_once=False
+        )
 
     def test_program_with_a_banner(self):
         def greet(peer):
@@ -387,38 +471,39 @@ class TestNamedStrangers(NamedTestCase):
                 read_to_end(peer)
 
         self.serve(greet)
-        self.assert_told("220 mail.example", "did not prove to be this application")
+        self.assert_fails_with("220 mail.example", "did not prove that it is this application")
 
-    def test_programs_that_say_the_same_to_everybody(self):
-        """Among them what hosts say when all is well, or to have a launch end quietly."""
-        for said, seen in (
-            (ACK, "\\x06"),
-            (ACK + b"\0\0\0\0\0", "\\x06"),
-            (NAK + b"C", "\\x15C"),
-            (NAK + b"W", "\\x15W"),
-            (NAK + b"U", "without a name"),
-            (b"\1" + bytes(68), "another name, or another key"),
-            (b"\1" + bytes(1000), "\\x01"),
-            (b"\x1b[31mred\n" * 100, "\\x1b[31mred"),
+    def test_programs_that_send_the_same_to_everybody(self):
+        """Among it is what hosts send when all is well, or to make a launch end quietly."""
+        for said, seen, runs in (
+            (ACK, "\\x06", None),
+            (ACK + b"\0\0\0\0\0", "\\x06", None),
+            (NAK + b"C", "\\x15C", None),
+            (NAK + b"W", "\\x15W", None),
+            (NAK + b"U", "without a name", None),
+            (b"\1" + bytes(68), "another name, or another key", ConnectionError),
+            (b"\1" + bytes(1000), "\\x01", ConnectionError),
+            (b"\x1b[31mred\n" * 100, "\\x1b[31mred", None),
         ):
             with self.subTest(said=said[:20]):
-                heard = self.say_to_each(lambda hello, said=said: said)
-                self.assert_told(seen)
-                self.assertEqual({len(words) for words in heard}, {len(HELLO) + 32}, "nobody said more")
+                received = self.answer_each_hello(lambda hello, said=said: said)
+                self.assert_fails_with(seen, runs=runs)
+                self.assertEqual({len(words) for words in received}, {len(HELLO) + 32}, "no launch sent more")
                 self.doCleanups()
                 self.setUp()
 
     def test_program_that_echoes(self):
-        self.say_to_each(lambda hello: hello)
-        self.assert_told("HELLO Socket_Singleton", "did not prove to be this application")
+        self.answer_each_hello(lambda hello: hello)
+        self.assert_fails_with("HELLO Socket_Singleton", "did not prove that it is this application")
 
     def test_program_that_ends_each_connection(self):
         self.serve(lambda peer: peer.recv(4096))
-        self.assert_told("without a word")
+        self.assert_fails_with("without sending anything", runs=ConnectionError)
 
     def test_program_that_resets_each_connection(self):
-        """It may be a host that ends, so each way asks again as long as there is time."""
-        self.serve(inside.close_resets)
+        """It may be a host that is ending, so each way tries again as long as there is time."""
+        self.enter(inside.limits(HAND_OVER_TIME=0.7))
+        self.serve(close_resets)
         options = ({}, {"client": False})
         with Stopwatch() as took:
             errors = self.at_once(2, lambda number: self.error_of_launch("word", **options[number]))
@@ -426,6 +511,22 @@ class TestNamedStrangers(NamedTestCase):
         for error in errors:
             self.assertIs(error.delivered, False)
             self.assertIn(self.name, str(error))
+        with self.assertRaisesRegex(ConnectionError, f"cannot tell whether {self.name} is running"):
+            Socket_Singleton.pid_of(self.name)
+
+    def test_connection_that_is_not_permitted(self):
+        """A rule of the system forbids it, for example, or there is no route to that address."""
+        app = self.named()
+        for number in (errno.EACCES, errno.EPERM, errno.ENETUNREACH, errno.EADDRNOTAVAIL):
+            kind = failing("connect", OSError(number, os.strerror(number)), times=math.inf)
+            with self.subTest(number), inside.sockets_of_launches(kind), inside.limits(LOOK_TIME=0.1):
+                for call in (
+                    lambda: Socket_Singleton.pid_of(self.name),
+                    lambda: Socket_Singleton.is_running(name=self.name),
+                    lambda: Socket_Singleton.is_running(app.address, app.port),
+                ):
+                    with self.assertRaisesRegex(OSError, f"cannot tell.*{os.strerror(number)}"):
+                        call()
 
     def test_web_server(self):
         class Quiet(BaseHTTPRequestHandler):
@@ -433,58 +534,52 @@ class TestNamedStrangers(NamedTestCase):
                 pass
 
         class Deep(HTTPServer):
-            request_queue_size = 50  # with 5, some of those who ask at once would wait for a second
+            request_queue_size = 50  # with 5, some of the simultaneous questions would wait for a second
 
         server = Deep((self.address, self.port), Quiet)
-        server.handle_error = lambda *args: None  # launches hang up on it, and may
+        server.handle_error = lambda *args: None  # launches may hang up on it
         self.addCleanup(server.server_close)
         self.in_background(server.serve_forever)
         self.addCleanup(server.shutdown)
-        self.assert_told("did not prove to be this application")
+        self.assert_fails_with("did not prove that it is this application")
 
     def test_host_without_a_name(self):
         app = self.singleton(address=self.address)
-        self.assert_told("Socket_Singleton without a name")
+        self.assert_fails_with("Socket_Singleton without a name")
         self.assertEqual((app.clients, app.arguments), (0, ()))
         app.release()
         secret = self.singleton(address=self.address, secret="a long one", release_threshold=1)
-        self.assert_told("Socket_Singleton without a name")
+        self.assert_fails_with("Socket_Singleton without a name")
         self.assertEqual((secret.clients, secret._listening), (0, True))
 
     def test_host_of_another_name_at_the_same_place(self):
         app = self.named(name=f"{self.name} 2", address=self.address, port=self.port)
-        self.assert_told("it has another name")
+        self.assert_fails_with("it has another name", runs=ConnectionError)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_host_with_another_key(self):
         with self.at_home(self.make_folder()):
             app = self.named()
-        self.assert_told("another key", "another home")
+        self.assert_fails_with("another key", "another home", runs=ConnectionError)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_host_of_another_user(self):
-        """Who has been told nothing; and whose own instance is another one."""
-        python = python_of_another_user()
-        home = self.make_folder()
+        """It learns nothing; and it has an instance of its own."""
+        user, home = AnotherUser(self.make_folder()), self.make_folder()
         os.chown(str(home), 65534, 65534)
-        command = [*python, PROGRAMS / "answering.py", self.name]
-        env = {"HOME": str(home)}
-        own = self.start_program(command, "host", env=env)
-        self.named().release()  # it is not in our way
+        own = user.start(self, "answering.py", self.name, ready="host", home=home)
+        self.named().release()  # it does not block our place
         own.kill()
-        squatter = self.start_program(
-            [*python, "-c", SQUATTER, self.name, self.address, str(self.port)],
-            "host",
-            env=env,
-        )
-        self.assert_told("another user's")
+        place = (self.name, self.address, self.port)
+        squatter = user.start(self, "-c", SQUATTER, *place, ready="host", home=home)
+        self.assert_fails_with("another user's", runs=ConnectionError)
         squatter.kill()
         self.assertNotIn("got", squatter.out)
 
     def test_recorded_conversation(self):
-        """All that a host ever said to a launch is said to another one; and the other way round."""
+        """Everything a host once sent to a launch is sent to another one, and the other way round."""
         app = self.named()
-        talk = inside.LaunchThatDoesNotRead(self.name, ("recorded",))
+        talk = LaunchThatDoesNotRead(self.name, ("recorded",))
         self.addCleanup(talk.close)
         wait_until(lambda: app.clients == 1, "it is owned")
         hello, claim = talk.said
@@ -497,11 +592,11 @@ class TestNamedStrangers(NamedTestCase):
             self.assertTrue(read_to_end(peer).endswith(NAK + b"P"))
         self.assertEqual((app.clients, app.arguments), (1, (("recorded",),)))
         app.release()
-        self.say_to_each(lambda hello: talk.heard)
-        self.assert_told("another name, or another key")
+        self.answer_each_hello(lambda hello: talk.received)
+        self.assert_fails_with("another name, or another key", runs=ConnectionError)
 
     def test_relay(self):
-        """A squatter who passes on what is said to the real host, which is at another place."""
+        """A squatter that passes everything on to the real host, which is at another place."""
         other = free_port()
         app = self.named(port=other)
 
@@ -514,7 +609,7 @@ class TestNamedStrangers(NamedTestCase):
                     host.sendall(read_to_end(peer))
 
         self.serve(relay)
-        self.assert_told("another name, or another key")
+        self.assert_fails_with("another name, or another key", runs=ConnectionError)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_port_that_is_bound_and_does_not_listen(self):
@@ -525,14 +620,14 @@ class TestNamedStrangers(NamedTestCase):
             self.assertIn(word, str(error))
         self.assertIs(Socket_Singleton.is_running(name=self.name), False)
 
-    def test_as_soon_as_the_stranger_is_gone_it_is_the_host(self):
+    def test_waiting_launch_becomes_the_host_once_the_stranger_is_gone(self):
         listener = self.listener()
         self.in_background(listener.close)
         self.named(wait=PATIENCE)
 
-    def test_none_of_them_keeps_anything_open(self):
+    def test_launches_leave_nothing_open_beside_a_stranger(self):
         before, threads = descriptors(), set(threading.enumerate())
-        with self.listener():
+        with self.listener(), inside.limits(HAND_OVER_TIME=0.3):
             self.named_launch("word")
         self.assertEqual(descriptors(), before)
         self.assertLessEqual(set(threading.enumerate()), threads)

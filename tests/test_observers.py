@@ -1,9 +1,8 @@
-"""Observers: who is registered, and one round of calls."""
+"""Observers: which are registered, and one round of calls."""
 
 from __future__ import annotations
 
 import functools
-import io
 import threading
 import time
 from unittest import mock
@@ -44,7 +43,7 @@ class TestObservers(SingletonTestCase):
         app.untrace(print)
         self.assertEqual(app._observers, {})
 
-    def test_to_trace_again_changes_the_args(self):
+    def test_tracing_again_changes_the_args(self):
         app, calls = self.singleton(), []
 
         def observer(*args, **kwargs):
@@ -67,14 +66,14 @@ class TestObservers(SingletonTestCase):
         stays.wait_for(("x",))
         self.assertEqual(gone.calls, [])
 
-    def test_trace_takes_only_what_can_be_called(self):
+    def test_trace_accepts_only_callables(self):
         app = self.singleton()
         for odd in (None, "print", 5, object()):
             with self.assertRaisesRegex(TypeError, "observer must be callable"):
                 app.trace(odd)
         self.assertEqual(app._observers, {})
 
-    def test_trace_takes_no_coroutine_function(self):
+    def test_trace_rejects_coroutine_functions(self):
         async def waits(args): ...
 
         class Waits:
@@ -90,7 +89,7 @@ class TestObservers(SingletonTestCase):
                 app.trace(observer)
         self.assertEqual(app._observers, {})
 
-    def test_trace_takes_what_only_looks_like_one(self):
+    def test_trace_accepts_what_only_looks_like_a_coroutine_function(self):
         class Holds:
             def __init__(self, func):
                 self.func = func
@@ -129,7 +128,7 @@ class TestObservers(SingletonTestCase):
         late.wait_for(("second",))
         self.assertEqual(untraced.calls, [])
 
-    def test_trace_and_untrace_while_launches_come(self):
+    def test_trace_and_untrace_while_launches_arrive(self):
         app, observer = self.observed()
         stop = threading.Event()
 
@@ -137,7 +136,7 @@ class TestObservers(SingletonTestCase):
             while not stop.is_set():
                 app.trace(print_nothing)
                 app.untrace(print_nothing)
-                time.sleep(0)  # else the others get the interpreter only once in a tick of the clock
+                time.sleep(0)  # otherwise the others run only once per clock tick
 
         thread = threading.Thread(target=churn)
         thread.start()
@@ -161,7 +160,7 @@ class TestObservers(SingletonTestCase):
     def test_launch_without_arguments_counts_and_calls_nobody(self):
         app, observer = self.observed()
         self.assertIs(self.second_launch().delivered, True)
-        self.assertIs(self.second_launch("").delivered, True)  # the same on the wire
+        self.assertIs(self.second_launch("").delivered, True)  # the same bytes
         self.second_launch("word")
         observer.wait_for(("word",))
         self.assertEqual((app.clients, app.arguments), (3, ()))
@@ -179,7 +178,7 @@ class TestObservers(SingletonTestCase):
         wait_until(lambda: len(calls) >= 10, "ten calls")
         self.assertEqual(calls, [(number, (word,)) for word in "ab" for number in range(5)])
 
-    def test_any_exception_ends_that_call_alone(self):
+    def test_any_exception_ends_only_that_call(self):
         class Odd(BaseException):
             pass
 
@@ -193,11 +192,14 @@ class TestObservers(SingletonTestCase):
 
                 app.trace(raise_it)
                 app.trace(after)
-                for word in "ab":
-                    self.assertIs(self.second_launch(word).delivered, True)
-                after.wait_for(("a",), ("b",))
-                # From `_append_args` neither: there it would end the caller.
-                app._append_args(("c",))
+                raised = f"Observer raise_it raised exception: {kind.__name__}: out of an observer"
+                with self.expect_log(*[raised] * 3):
+                    for word in "ab":
+                        self.assertIs(self.second_launch(word).delivered, True)
+                    after.wait_for(("a",), ("b",))
+                    # Nor from `_append_args`, where it would end the caller. In the main thread, a
+                    # KeyboardInterrupt is Ctrl-C and no error of an observer: see TestKeyboardInterrupt.
+                    self.join(self.in_background(lambda app=app: app._append_args(("c",))))
                 self.assertEqual(after.calls[-1], ("c",))
                 self.assertTrue(app._listening)
 
@@ -218,14 +220,13 @@ class TestObservers(SingletonTestCase):
                 seen(args)
                 super()._append_args(args)
 
-        app, observer = Mine(port=self.port), Collector()
-        self.addCleanup(app.release)
+        app, observer = self.singleton(Mine), Collector()
         self.second_launch("without", "an observer")
         seen.wait_for(("without", "an observer"))
-        wait_until(lambda: app.arguments == (("without", "an observer"),), "it went on to wait")
+        wait_until(lambda: app.arguments == (("without", "an observer"),), "the launch waits")
         app.trace(observer)
         self.second_launch("with one")
-        wait_until(lambda: ("with one",) in observer.calls, "the observer has it")
+        wait_until(lambda: ("with one",) in observer.calls, "the observer is called")
         self.assertIn(("with one",), seen.calls)
 
     def test_override_of_append_args_that_raises_does_not_end_deliveries(self):
@@ -237,9 +238,8 @@ class TestObservers(SingletonTestCase):
                 if args == ("bad",):
                     raise ValueError("out of an override")
 
-        app = Mine(port=self.port)
-        self.addCleanup(app.release)
-        with mock.patch("sys.stderr", io.StringIO()):  # where a thread's traceback would go
+        self.singleton(Mine)
+        with self.expect_log("Observer _append_args raised exception: ValueError: out of an override"):
             self.second_launch("bad")
             self.second_launch("good")
             seen.wait_for(("bad",), ("good",))
@@ -267,8 +267,8 @@ class TestNotifyEmpty(SingletonTestCase):
         observer.wait_for(())
         self.assertEqual(app.clients, 2)
 
-    def test_a_question_is_no_launch(self):
-        """Who connects and sends nothing asks `is_running`, or is a port scanner."""
+    def test_a_question_is_not_a_launch(self):
+        """A peer that connects and sends nothing is `is_running`, or a port scanner."""
         app, observer = self.observed(notify_empty=True)
         self.assertTrue(Socket_Singleton.is_running(port=self.port))
         self.assertEqual(self.exchange(b""), b"")
@@ -277,14 +277,14 @@ class TestNotifyEmpty(SingletonTestCase):
         observer.wait_for(("last",))
         self.assertEqual(app.clients, 1)
 
-    def test_beyond_max_clients_it_is_ignored(self):
+    def test_it_is_ignored_beyond_max_clients(self):
         app, observer = self.observed(notify_empty=True, max_clients=1)
         self.assertIs(self.second_launch().delivered, True)
         self.assertIs(self.second_launch().delivered, False)
         wait_until(lambda: app.clients == 2, "both are counted")
         observer.wait_for(())
 
-    def test_a_bare_second_click_as_a_process(self):
+    def test_a_process_without_arguments(self):
         _, observer = self.observed(notify_empty=True)
         self.run_app("default", self.port)
         observer.wait_for(())
@@ -296,8 +296,7 @@ class TestNotifyEmpty(SingletonTestCase):
             def _append_args(self, args):
                 calls.append(args)
 
-        app = Old(port=self.port, notify_empty=True)
-        self.addCleanup(app.release)
+        self.singleton(Old, notify_empty=True)
         Socket_Singleton.send([], port=self.port)
         wait_until(lambda: calls == [()], "the subclass is called")
 

@@ -1,4 +1,4 @@
-"""Processes: workers are no launches, forks do not disturb, ends are quiet, the next host follows."""
+"""Processes: workers are not launches, forks do no harm, ends are quiet, the next host takes over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import unittest
-from unittest import mock
 
 from Socket_Singleton import Socket_Singleton
 
@@ -22,6 +21,7 @@ from .support import (
     Stopwatch,
     inside,
     read_to_end,
+    repeats,
     wait_until,
 )
 
@@ -45,7 +45,7 @@ class TestWorkers(SingletonTestCase):
                     ],
                 )
 
-    def test_worker_whose_own_function_constructs_is_a_launch(self):
+    def test_worker_whose_function_constructs_is_a_launch(self):
         expected = {
             "first": ["worker is the host True"],
             "second": ["got from a worker", "worker delivered True"],
@@ -59,9 +59,9 @@ class TestWorkers(SingletonTestCase):
                     self.assertEqual(program.lines.pop(), "exit code 0")
                     self.assertEqual(sorted(program.lines), lines)
 
-    def test_worker_that_imports_a_module_as_it_unpickles_a_task(self):
-        """The module constructs at its top: in the worker that is no launch, and the pool goes on."""
-        # PyPy's executors have a fault of their own: AttributeError in `submit`.
+    def test_worker_that_imports_a_module_while_unpickling_a_task(self):
+        """A module constructs on import: in the worker that is not a launch, and the pool goes on."""
+        # PyPy's executors have an error of their own: AttributeError in `submit`.
         kinds = ("pool",) if hasattr(sys, "pypy_version_info") else ("pool", "executor")
         for method in METHODS:
             for kind in kinds:
@@ -80,9 +80,9 @@ class TestWorkers(SingletonTestCase):
         finally:
             del process._inheriting
 
-    def test_two_threads_that_trace_first_of_all_use_the_same_observers(self):
+    def test_first_traces_of_two_threads_use_the_same_observers(self):
         app = self.inert()
-        with inside.when_the_delivery_is_made(lambda: app.trace(print)):
+        with inside.while_the_delivery_is_made(lambda: app.trace(print)):
             app.trace(len)
         self.assertEqual(set(app._observers), {print, len})
 
@@ -92,7 +92,7 @@ class TestWorkers(SingletonTestCase):
             app.untrace(print)
             self.assertEqual((app.arguments, app.clients), ((), 0))
             self.assertIn("listening=False", repr(app))
-        self.singleton()  # the port was never taken
+        self.singleton()  # the port was not taken
 
 
 @unittest.skipUnless(hasattr(os, "fork"), "this system does not fork")
@@ -137,15 +137,15 @@ class TestForks(SingletonTestCase):
         self.assertEqual(self.exchange(b"read by now\0"), ACK)
         program.write("\n")
         worker = self.child_of(program)
-        # The host answers beside its worker ...
+        # The host answers while its worker lives ...
         self.assertEqual(self.exchange(b"hello\0"), ACK)
         program.expect("got hello")
         os.kill(program.pid, signal.SIGKILL)
         program.process.wait(PATIENCE)
-        # ... and the next host follows it, beside the same worker.
+        # ... and the next host follows, while the same worker lives.
         self.singleton(strict=False)
         self.assertTrue(self.is_alive(worker))
-        # It had a copy of every connection, too: kept, it would hide their end.
+        # The worker had a copy of every connection, too, which would have hidden its end.
         with self.assertRaises(ConnectionError):
             read_to_end(peer)
         program.process.stdin.close()
@@ -160,7 +160,7 @@ class TestForks(SingletonTestCase):
         self.assertEqual(program.err, "")
 
     def test_bare_child_keeps_the_port_after_the_host(self):
-        """A daemonizer: to lose the exclusion silently is worse than to hold the port too long."""
+        """A daemonizer: losing the exclusion silently is worse than holding the port for too long."""
         program = self.start(PROGRAMS / "forked.py", self.port, "daemon")
         child = self.child_of(program)
         os.kill(program.pid, signal.SIGKILL)
@@ -174,7 +174,8 @@ class TestForks(SingletonTestCase):
         app = self.singleton()
         self.assertEqual(self.exchange(b"waiting\0"), ACK)
         results, report = os.pipe()
-        pid = os.fork()
+        with self.expect_warning_of_forks():
+            pid = os.fork()
         if not pid:
             code = 1
             try:
@@ -197,7 +198,7 @@ class TestForks(SingletonTestCase):
         self.assertEqual(self.exchange(b"still there\0"), ACK)
         self.assertEqual(app.arguments, (("waiting",), ("still there",)))
 
-    def test_forking_while_launches_come_never_deadlocks_the_child(self):
+    def test_forking_while_launches_arrive_never_deadlocks_the_child(self):
         app = self.singleton()
         app.trace(lambda args: None)
         stop = threading.Event()
@@ -209,10 +210,11 @@ class TestForks(SingletonTestCase):
         thread = threading.Thread(target=launches)
         thread.start()
         try:
-            for _ in range(100):
-                pid = os.fork()
+            for _ in repeats(100):
+                with self.expect_warning_of_forks():
+                    pid = os.fork()
                 if not pid:
-                    # The parent's threads may have held any lock at the fork.
+                    # The parent's threads may have held any lock during the fork.
                     app._append_args(("x",))
                     app.arguments  # noqa: B018
                     app.release()
@@ -228,7 +230,7 @@ class TestForks(SingletonTestCase):
 
 
 class TestEnds(SingletonTestCase):
-    """The interpreter ends: no noise on stderr, no delay."""
+    """The interpreter ends without noise on stderr, and without delay."""
 
     def ending(self, how: str):
         return self.start(PROGRAMS / "ending.py", self.port, how, ready="ready")
@@ -242,7 +244,7 @@ class TestEnds(SingletonTestCase):
 
     def test_with_launches_in_flight(self):
         for how in ("raising", "printing"):
-            for _ in range(10):
+            for _ in repeats(10):
                 program = self.ending(how)
                 peers = [self.connect() for _ in range(5)]
                 for peer in peers:
@@ -252,12 +254,12 @@ class TestEnds(SingletonTestCase):
                 program.write("\n")
                 self.finish_quietly(program)
 
-    def test_with_an_observer_that_takes_long(self):
+    def test_with_a_slow_observer(self):
         program = self.ending("slow-observer")
         self.assertEqual(self.exchange(b"x\0"), ACK)
         self.finish_quietly(program)
 
-    def test_what_is_owned_is_delivered_on_the_way_out(self):
+    def test_owned_launches_are_delivered_at_exit(self):
         program = self.ending("owned")
         for word in (b"a", b"b", b"c"):
             self.assertEqual(self.exchange(word + b"\0"), ACK)
@@ -265,28 +267,27 @@ class TestEnds(SingletonTestCase):
         self.finish_quietly(program)
         self.assertEqual(program.lines, ["ready", "got a", "got b", "got c"])
 
-    def test_launch_whose_observer_released_is_answered_on_the_way_out(self):
-        """The release is what has the program end; what the observer returns comes after it."""
-        name, home = f"org.example.test {self.port}", str(self.make_folder())
-        with mock.patch.dict(os.environ, HOME=home, LOCALAPPDATA=home):
-            program = self.start(PROGRAMS / "released_then_ended.py", name, ready="host")
-            self.assertEqual(Socket_Singleton.ask(["x"], name=name, timeout=PATIENCE), "released")
-            self.finish_quietly(program)
+    def test_launch_whose_observer_released_is_answered_at_exit(self):
+        """The release makes the program end; the observer returns its answer only afterwards."""
+        self.check_answer_at_exit("released_then_ended.py", "released")
 
-    def test_launch_that_asked_is_answered_on_the_way_out(self):
-        name, home = f"org.example.test {self.port}", str(self.make_folder())
-        with mock.patch.dict(os.environ, HOME=home, LOCALAPPDATA=home):
-            program = self.start(PROGRAMS / "asked_then_ended.py", name, ready="host")
-            self.assertEqual(Socket_Singleton.ask(["x"], name=name, timeout=PATIENCE), "done")
-            self.finish_quietly(program)
+    def test_launch_that_asked_is_answered_at_exit(self):
+        self.check_answer_at_exit("asked_then_ended.py", "done")
 
-    @unittest.skipIf(os.name == "nt", "no signals there")
+    def check_answer_at_exit(self, program: str, answer: str) -> None:
+        name = f"org.example.test {self.port}"
+        self.enter(self.at_home(self.make_folder()))
+        host = self.start(PROGRAMS / program, name, ready="host")
+        self.assertEqual(Socket_Singleton.ask(["x"], name=name, timeout=PATIENCE), answer)
+        self.finish_quietly(host)
+
+    @unittest.skipIf(os.name == "nt", "signals")
     def test_ctrl_c_inside_a_with_block(self):
         program = self.ending("ctrl-c")
         program.expect("inside")
         self.assertEqual(self.exchange(b"x\0"), ACK)
         program.expect("got x")
-        os.kill(program.pid, signal.SIGINT)
+        program.interrupt()
         self.finish_quietly(program)
         self.assertEqual(program.lines[-1], "interrupted")
 
@@ -299,23 +300,23 @@ class TestEnds(SingletonTestCase):
 
 
 class TestRestart(SingletonTestCase):
-    """The port is free at once, whatever the last host left behind."""
+    """The port is free at once, whatever the last host has left behind."""
 
     def test_after_a_kill_with_peers_still_connected(self):
         if os.name == "nt":
-            self.skipTest("no SIGKILL there")
+            self.skipTest("this system has no SIGKILL")
         host = self.start_host()
         peers = [self.connect() for _ in range(5)]
         for peer in peers:
             peer.sendall(b"half a pack")
-        self.assertEqual(self.exchange(b"after them\0"), ACK)  # so these were read
+        self.assertEqual(self.exchange(b"after them\0"), ACK)  # so the others have been read
         host.expect("after them")
         os.kill(host.pid, signal.SIGKILL)
         host.wait()
         app = Socket_Singleton(port=self.port, strict=False)
         app.release()
-        # A reset also where the host had read all that there was: an orderly end
-        # would tell a launch that it need not ask again.
+        # A reset even though the host had read everything: after an orderly end, a
+        # launch would not try again.
         for peer in peers:
             with self.assertRaises(ConnectionError):
                 read_to_end(peer)
@@ -334,7 +335,7 @@ class TestRestart(SingletonTestCase):
                 anyone.bind(("127.0.0.1", self.port))
                 anyone.listen(1)
 
-    def test_release_resets_who_is_not_owned_and_they_take_over(self):
+    def test_release_resets_launches_that_are_not_owned(self):
         app = self.singleton()
         halfway = self.connect()
         halfway.sendall(b"half a pack")
@@ -342,8 +343,8 @@ class TestRestart(SingletonTestCase):
         app.release()
         self.assert_reset(halfway)
 
-    def test_whoever_connects_first_is_reset_too(self):
-        """Also before there is a host to serve it: no moment at which its end would be an orderly one."""
+    def test_connection_before_there_is_a_host_is_reset_too(self):
+        """Even before a host serves it: at no moment would its connection end in order."""
         listener = inside.claim(self.port)
         peer = self.connect()
         listener.accept()[0].close()

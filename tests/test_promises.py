@@ -23,6 +23,7 @@ from .support import (
     SingletonTestCase,
     needs_long_command_lines,
     needs_resets,
+    repeats,
     wait_until,
 )
 
@@ -56,7 +57,7 @@ finally:
 
 
 class TestSingletonEnforcement(SingletonTestCase):
-    """One instance: what a second launch of a real program does."""
+    """One instance: what the second launch of a real program does."""
 
     def test_first_launch_runs(self):
         self.assertEqual(self.run_app("default", self.port).lines, ["Singleton locked"])
@@ -74,7 +75,7 @@ class TestSingletonEnforcement(SingletonTestCase):
         host.expect("handed over")
         self.assertEqual(host.lines, ["Singleton locked", "handed over"])
 
-    def test_second_launch_that_is_not_strict_may_go_on(self):
+    def test_second_launch_that_is_not_strict_can_continue(self):
         self.assertEqual(self.run_app("no_strict", self.port).lines, ["Singleton locked"])
         self.start_host()
         self.assertEqual(self.run_app("no_strict", self.port).lines, ["MultipleSingletonsError"])
@@ -97,14 +98,14 @@ class TestSingletonEnforcement(SingletonTestCase):
         for _ in range(3):
             self.assertEqual(self.run_app("default", self.port).lines, ["Singleton locked"])
 
-    def test_next_launch_runs_while_a_host_that_released_lives_on(self):
+    def test_next_launch_runs_while_a_released_host_still_lives(self):
         code = (
             "import sys; from Socket_Singleton import Socket_Singleton;"
             "Socket_Singleton(port=sys.argv[1]).release(); print('released'); sys.stdin.readline()"
         )
         first = self.start("-c", code, self.port, ready="released")
         self.assertEqual(self.run_app("default", self.port).lines, ["Singleton locked"])
-        self.assertIsNone(first.process.poll(), "the first one lives")
+        self.assertIsNone(first.process.poll(), "the first one has ended")
 
     def test_ports_are_independent(self):
         other = self.singleton(port=0)
@@ -118,7 +119,7 @@ class TestSingletonEnforcement(SingletonTestCase):
         self.assertEqual(self.run_app("release", 0, self.port).out, "")
         self.singleton(strict=False)
 
-    def test_release_command_lives_on_for_as_long_as_it_was_told(self):
+    def test_release_command_lives_for_the_given_time(self):
         begun = time.monotonic()
         self.assertEqual(self.run_app("release", 0.2, self.port).out, "")
         self.assertGreaterEqual(time.monotonic() - begun, 0.2)
@@ -127,7 +128,7 @@ class TestSingletonEnforcement(SingletonTestCase):
         self.assertEqual(self.run_app("context", self.port).lines, ["Singleton locked"])
         self.assertEqual(self.run_app("context", self.port).lines, ["Singleton locked"])
 
-    def test_no_command_says_what_is_missing(self):
+    def test_missing_command_is_an_error(self):
         for words in ((), ("nonsense",)):
             launch = self.run_app(*words, status=1)
             self.assertEqual(launch.out, "")
@@ -136,11 +137,12 @@ class TestSingletonEnforcement(SingletonTestCase):
     def test_verbose_host_prints_what_its_observer_raised(self):
         host = self.start_app("verbose_host", self.port, PATIENCE, ready="Host ready")
         self.run_app("default", self.port, "word")
-        host.expect(
-            "Socket_Singleton: Observer raise_error raised exception: ValueError: Intentional test exception"
-        )
+        raised = "Observer raise_error raised exception: ValueError: Intentional test exception"
+        host.expect(f"Socket_Singleton: {raised}")
+        wait_until(lambda: host.err.endswith("\nValueError: Intentional test exception"), "it is logged")
+        self.assertEqual(host.err.splitlines()[0], raised)
 
-    def test_first_three_of_max_clients(self):
+    def test_max_clients_of_three(self):
         host = self.start_app("max_clients", self.port, ready="Singleton locked")
         for number in range(5):
             launch = self.run_app("default", self.port, number)
@@ -151,7 +153,7 @@ class TestSingletonEnforcement(SingletonTestCase):
 
 
 class TestArgumentPassing(SingletonTestCase):
-    """What was typed is what arrives: through real command lines, as the system hands them over."""
+    """What was typed is what arrives: with real command lines, as the system passes them."""
 
     def check(self, *words: bytes) -> None:
         _, observer = self.observed()
@@ -164,7 +166,7 @@ class TestArgumentPassing(SingletonTestCase):
     def test_one_of_120_kilobytes(self):
         self.check(b"x" * 120_000)
 
-    def test_as_many_as_a_command_line_of_windows_holds(self):
+    def test_as_many_as_a_windows_command_line_holds(self):
         self.check(*[b"%04d" % number + b"y" * 496 for number in range(60)])
 
     @needs_long_command_lines
@@ -184,7 +186,7 @@ class TestArgumentPassing(SingletonTestCase):
     def test_bytes_that_are_not_utf8(self):
         self.check(b"\xff\xfe", b"caf\xe9", b"\xed\xa0\x80", b"\xf0\x9f")
 
-    def test_options_and_words_with_spaces_are_not_touched(self):
+    def test_options_and_words_with_spaces_are_unchanged(self):
         _, observer = self.observed()
         words = ("--option=value", "-x", "two words", "'quoted'", "*", "$HOME", "a\\b", "=", "--")
         self.run_app("default", self.port, *words)
@@ -216,7 +218,7 @@ class TestArgumentPassing(SingletonTestCase):
         wait_until(lambda: len(calls) == 2, "both are called")
         self.assertEqual(calls, [("first", ("foo",)), (("foo",), (1, 2), {"three": 3})])
 
-    def test_multiple_launches_in_their_order(self):
+    def test_multiple_launches_in_order(self):
         app, observer = self.observed()
         for number in range(5):
             self.run_app("default", self.port, number, "of five")
@@ -231,8 +233,8 @@ class TestArgumentPassing(SingletonTestCase):
         self.assertIs(self.second_launch("again", secret="pa\u00dfwort").delivered, True)
         observer.wait_for(("right",), ("again",))
 
-    def test_ten_megabytes_in_all_from_one_launch_after_the_other(self):
-        """Nothing of one launch is left in the next."""
+    def test_ten_megabytes_from_successive_launches(self):
+        """Nothing of one launch remains in the next."""
         _, observer = self.observed()
         sent = [(str(number), letter * 1_000_000) for number, letter in enumerate("abcdefghij")]
         for words in sent:
@@ -254,7 +256,7 @@ class TestConcurrency(SingletonTestCase):
     """Many launches at once, while the host changes or does not."""
 
     def launch(self, number: int, **options):
-        """Construct; return the host, or the error of a launch that is not."""
+        """Construct; return the host, or the error of a launch that is not the host."""
         try:
             app = Socket_Singleton(port=self.port, strict=False, argv=[str(number)], **options)
         except MultipleSingletonsError as error:
@@ -262,7 +264,7 @@ class TestConcurrency(SingletonTestCase):
         self.addCleanup(app.release)
         return app
 
-    def test_processes_at_once_are_all_delivered_once(self):
+    def test_simultaneous_processes_are_all_delivered_once(self):
         app, observer = self.observed()
         launches = [self.start_app("default", self.port, number) for number in range(20)]
         for launch in launches:
@@ -272,8 +274,8 @@ class TestConcurrency(SingletonTestCase):
         self.assertEqual(sorted(observer.calls), sorted((str(number),) for number in range(20)))
         self.assertEqual(app.clients, 20)
 
-    def test_first_launches_at_once_that_hand_nothing_over_make_one_host(self):
-        """Two that fail each other's listen must not both take the other for a host."""
+    def test_simultaneous_first_launches_without_client_make_one_host(self):
+        """Two launches that make each other's listen fail must not both take the other for a host."""
         for _ in range(20):
             results = self.at_once(10, functools.partial(self.launch, client=False))
             (host,) = [result for result in results if isinstance(result, Socket_Singleton)]
@@ -282,7 +284,7 @@ class TestConcurrency(SingletonTestCase):
 
     @needs_resets
     def test_launches_while_hosts_release(self):
-        """Each launch is a host, or is owned by one: nothing between two hosts is lost."""
+        """Each launch is a host or is owned by one: nothing is lost between two hosts."""
         owned, hosts, lock = [], [], threading.Lock()
 
         def launches(number):
@@ -305,7 +307,7 @@ class TestConcurrency(SingletonTestCase):
         self.assertGreater(len(hosts), 0)
 
     @needs_resets
-    def test_hosts_that_come_and_go_lose_and_double_nothing(self):
+    def test_changing_hosts_lose_and_duplicate_nothing(self):
         stop, observer, apps = threading.Event(), Collector(), []
 
         def hosts():
@@ -329,7 +331,7 @@ class TestConcurrency(SingletonTestCase):
                     try:
                         Socket_Singleton.send([word], port=self.port, timeout=PATIENCE)
                         owned.append(word)
-                    except ConnectionRefusedError:  # and then nobody has it
+                    except ConnectionRefusedError:  # so nobody has it
                         refused.append(word)
 
         self.in_background(hosts)
@@ -347,7 +349,7 @@ class TestConcurrency(SingletonTestCase):
         def got():
             return observer.calls + [args for app in apps for args in app.arguments]
 
-        wait_until(lambda: len(got()) >= len(owned), "what was owned is somewhere")
+        wait_until(lambda: len(got()) >= len(owned), "everything that was owned has arrived")
         self.assertEqual(sorted(got()), sorted((word,) for word in owned))
 
     def test_traces_and_releases_from_many_threads(self):
@@ -361,7 +363,7 @@ class TestConcurrency(SingletonTestCase):
 
         for result in self.at_once(20, use):
             self.assertIsInstance(result, tuple)
-        # Each launch went to at least its own observer, which was there before it.
+        # Each launch reached at least its own observer, which was registered before it.
         for number, observer in enumerate(observers):
             wait_until(lambda n=number, o=observer: (str(n),) in o.calls, f"launch {number} is delivered")
             self.assertEqual(observer.calls.count((str(number),)), 1)
@@ -378,7 +380,7 @@ class TestBursts(SingletonTestCase):
         self.assertEqual(len(program.lines), count, program.describe())
         return [json.loads(line) for line in program.lines]
 
-    def test_two_hundred_second_launches_at_once(self):
+    def test_two_hundred_simultaneous_second_launches(self):
         app, observer = self.observed()
         for result in self.burst(200):
             self.assertEqual(result[:2], ["delivered", True], result)
@@ -386,8 +388,8 @@ class TestBursts(SingletonTestCase):
         wait_until(lambda: len(observer.calls) >= 200, "all are delivered")
         self.assertEqual(sorted(int(args[0]) for args in observer.calls), list(range(200)))
 
-    def test_fifty_first_launches_at_once(self):
-        for _ in range(20):
+    def test_fifty_simultaneous_first_launches(self):
+        for _ in repeats(20):
             results = self.burst(50)
             hosts = [result for result in results if result[0] == "host"]
             self.assertEqual(len(hosts), 1, results)
@@ -400,7 +402,7 @@ class TestBursts(SingletonTestCase):
 
 @unittest.skipUnless(hasattr(os, "fork"), "the launches of these tests are forked")
 class TestHostChanges(SingletonTestCase):
-    """Every launch was a host, or was delivered exactly once; and never two hosts at a time."""
+    """Every launch was a host or was delivered exactly once, and there were never two hosts at a time."""
 
     def test_hosts_that_release(self):
         self.assertEqual(self.churn("release")["killed with its host"], 0)
@@ -412,8 +414,8 @@ class TestHostChanges(SingletonTestCase):
         self.assertEqual(self.churn("threshold")["killed with its host"], 0)
 
     def test_hosts_that_are_killed(self):
-        # What a host has left in `arguments` dies with it, and what its observer
-        # was just about to be called with: one launch for each host at most.
+        # A killed host loses what it has left in `arguments`, and what its observer
+        # was just about to be called with: at most one launch for each host.
         counts = self.churn("kill")
         self.assertLessEqual(counts["killed with its host"], counts["host"])
 
@@ -425,7 +427,7 @@ class TestHostChanges(SingletonTestCase):
         self.assertEqual(program.lines.pop(), "done")
         lines = [line.split(" ", 2) for line in program.lines]
         counts = collections.Counter(line[0] for line in lines)
-        for never in ("two", "told", "unsure"):
+        for never in ("two", "failed", "unsure"):
             self.assertEqual(counts[never], 0, [line for line in lines if line[0] == never])
         ended = {
             kind: [line[1] for line in lines if line[0] == kind]
@@ -436,9 +438,9 @@ class TestHostChanges(SingletonTestCase):
         self.assertEqual(
             sorted(ended["host"] + ended["delivered"], key=int), [str(n) for n in range(LAUNCHES)]
         )
-        self.assertEqual(len(set(ended["got"])), len(ended["got"]), "delivered twice")
+        self.assertEqual(len(set(ended["got"])), len(ended["got"]), "some were delivered twice")
         lost = set(ended["delivered"]) - set(ended["got"]) - set(ended["left"])
-        # A launch that was killed with its host is none of the above; nobody else is.
+        # A launch that was killed with its host is none of the above; no other launch is.
         self.assertEqual(set(ended["got"]) - set(ended["delivered"]), set())
         counts["killed with its host"] = len(lost)
         return counts

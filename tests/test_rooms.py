@@ -1,4 +1,4 @@
-"""The rooms of the package: arrows go one way, and no room reaches for what is private to another."""
+"""The rooms of the package: imports go one way, and no room uses what is private to another."""
 
 from __future__ import annotations
 
@@ -9,24 +9,34 @@ from pathlib import Path
 
 import Socket_Singleton as package
 
-from .support import SingletonTestCase
+from .support import SilentTestCase, SingletonTestCase, once_for_all
 
 SOURCE = Path(package.__file__).parent
 
-# Who may know the class: itself, what makes it public, and the command line.
-KNOW_THE_CLASS = {"_singleton", "__init__", "__main__", "_run", "_watch"}
+# Modules that may know the class: its own, the one that makes it public, and the command line.
+KNOW_THE_CLASS = {"_singleton", "__init__", "_command.parser", "_command.run", "_command.watch"}
 
-# What begins with an underscore and is not ours, and why it is used all the same.
-NOT_OURS = {
-    "_inheriting": "how multiprocessing tells that a worker imports the main module",
-    "_exit": "os._exit: the end of a process whose main thread cannot be told to end",
-    "_getframe": "sys._getframe: the stack, without importing inspect",
-    "_accept": "what socket.accept calls, and _socket has alone",
-    "_initializing": "how importlib tells in a module's __spec__ that it is being imported",
+# The only rooms that ask which system or which machine this is.
+SYSTEM_ROOMS = {
+    "_system",
+    "_key_file",
+    "_host.sockets",
+    "_command.signals",
 }
 
-# Modules that ask which system this is, and their attributes that do; sys.platform is asked by
-# type checkers too.
+# Names with an underscore that are not ours, and why they are used all the same.
+NOT_OURS = {
+    "_inheriting": "how multiprocessing shows that a worker is importing the main module",
+    "_exit": "os._exit: ends a process whose main thread cannot be asked to end",
+    "_getframe": "sys._getframe: the stack, without importing inspect",
+    "_accept": "what socket.accept calls, and all that _socket has",
+    "_args_from_interpreter_flags": "of subprocess: multiprocessing starts workers with it",
+    "_xoptions": "sys._xoptions, documented despite its name",
+    "_initializing": "how importlib marks in __spec__ that a module is being imported",
+}
+
+# Modules that can be asked which system this is, and the attributes for that; sys.platform is also
+# asked by type checkers.
 ASKS_FOR_THE_SYSTEM = {"sys": {"platform", "getwindowsversion"}, "os": {"name", "uname"}}
 
 
@@ -35,7 +45,7 @@ def is_private(name: str) -> bool:
 
 
 def dotted(node: ast.expr) -> str:
-    """Return an expression as it is written, as far as it is made of names (3.7 has no `ast.unparse`)."""
+    """Return an expression as it is written, as far as it consists of names (3.7 has no `ast.unparse`)."""
     if isinstance(node, ast.Attribute):
         return f"{dotted(node.value)}.{node.attr}"
     if isinstance(node, ast.Call):
@@ -46,25 +56,28 @@ def dotted(node: ast.expr) -> str:
 class Room:
     """One module of the package, as it is written."""
 
-    def __init__(self, name: str, text: str) -> None:
-        self.name = name
+    def __init__(self, name: str, text: str, all_rooms=frozenset()) -> None:
+        self.name = name  # with its wing: ``_host.peers``
+        self.all_rooms = all_rooms
         self.tree = ast.parse(text)
 
     def imports(self):
-        """Yield the room that each import of this package names, also for types, and the names from it."""
+        """Yield each import of this package, even for types: the room, and the names imported from it."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ImportFrom) and node.level:
-                names = [alias.name for alias in node.names]
-                if node.module:
-                    yield node, node.module.split(".")[0], names
-                else:
-                    # From the package itself: a room, or what it makes public.
-                    for name in names:
-                        yield node, name if is_private(name) else "__init__", [name]
+                wing = self.name.split(".")[:-1]
+                above = wing[: len(wing) - (node.level - 1)]
+                base = [*above, *(node.module.split(".") if node.module else ())]
+                for alias in node.names:
+                    # From a package: a room in it, or a public name of it.
+                    room = ".".join([*base, alias.name])
+                    if room not in self.all_rooms:
+                        room = ".".join(base) or "__init__"
+                    yield node, room, [alias.name]
 
     def private_reaches(self):
         """Yield each use of a name that is private to another module or object."""
-        # A class may look at itself, by its name or as `type(self)`.
+        # A class may use its own private names, by its name or as `type(self)`.
         ours = {"self", "cls", "type(self)"}
         ours |= {node.name for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)}
         for node in ast.walk(self.tree):
@@ -73,7 +86,7 @@ class Room:
                 yield f"{self.name}.py:{node.lineno} {dotted(node)}"
         for node, room, names in self.imports():
             for name in names:
-                if is_private(name) and room not in ("__init__", name):
+                if is_private(name) and room.split(".")[-1] != name:
                     yield f"{self.name}.py:{node.lineno} from .{room} import {name}"
 
     def private_imports(self):
@@ -96,20 +109,27 @@ class Room:
                     yield f"{self.name}.py:{node.lineno} import of platform"
 
 
+def name_of(path: Path, folder: Path) -> str:
+    *wing, stem = path.relative_to(folder).with_suffix("").parts
+    return ".".join(wing if wing and stem == "__init__" else [*wing, stem])
+
+
 def rooms_in(folder: Path) -> list[Room]:
-    return [Room(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.py"))]
+    paths = sorted(folder.rglob("*.py"))
+    names = frozenset(name_of(path, folder) for path in paths)
+    return [Room(name_of(path, folder), path.read_text(encoding="utf-8"), names) for path in paths]
 
 
-def circles(rooms) -> list[str]:
-    """Return the circles of imports, each once, as ``a -> b -> a``."""
+def cycles(rooms) -> list[str]:
+    """Return the import cycles, each once, as ``a -> b -> a``."""
     arrows = {room.name: sorted({to for _, to, _ in room.imports()}) for room in rooms}
     found = {}
 
     def follow(way):
         for to in arrows.get(way[-1], ()):
             if to in way:
-                circle = way[way.index(to) :]
-                found.setdefault(frozenset(circle), " -> ".join([*circle, to]))
+                cycle = way[way.index(to) :]
+                found.setdefault(frozenset(cycle), " -> ".join([*cycle, to]))
             else:
                 follow([*way, to])
 
@@ -128,7 +148,8 @@ def knows_the_class(rooms) -> list[str]:
     ]
 
 
-class TestRooms(unittest.TestCase):
+@once_for_all
+class TestRooms(SilentTestCase):
     def setUp(self) -> None:
         self.rooms = rooms_in(SOURCE)
         self.assertIn("_singleton", [room.name for room in self.rooms])
@@ -137,35 +158,53 @@ class TestRooms(unittest.TestCase):
         found = list(found)
         self.assertEqual(found, [], f"{len(found)}:\n" + "\n".join(found))
 
-    def test_imports_make_no_circle(self):
-        self.assert_none(circles(self.rooms))
+    def test_imports_make_no_cycle(self):
+        self.assert_none(cycles(self.rooms))
 
     def test_only_the_top_knows_the_class(self):
         self.assert_none(knows_the_class(self.rooms))
 
-    def test_no_room_reaches_for_what_is_private_to_another(self):
+    def test_no_room_uses_what_is_private_to_another(self):
         self.assert_none(reach for room in self.rooms for reach in room.private_reaches())
 
-    def test_only_one_room_asks_for_the_system(self):
-        others = [room for room in self.rooms if room.name != "_platform"]
-        self.assert_none(asked for room in others for asked in room.asks_for_the_system())
+    def test_rooms_that_each_launch_imports_import_no_other_wing(self):
+        """Except for what it imports inside a function: as the host, or when it is asked for something."""
+        for room in self.rooms:
+            if "." in room.name or room.name in ("_host", "_command", "__main__"):
+                continue
+            at_the_top = [node for node in room.tree.body if isinstance(node, ast.ImportFrom)]
+            with self.subTest(room.name):
+                found = [to for node, to, _ in room.imports() if node in at_the_top]
+                self.assertEqual([to for to in found if to.partition(".")[0] in ("_host", "_command")], [])
 
-    def test_tests_know_the_inside_in_one_module(self):
-        """But for the names that code for 2.0.0 leans on, and the test of a room itself."""
+    def test_the_host_does_not_import_the_command_line(self):
+        hosts = [room for room in self.rooms if room.name.partition(".")[0] == "_host"]
+        found = {to for room in hosts for _, to, _ in room.imports()}
+        self.assertEqual({to for to in found if to.startswith("_command")}, set())
+
+    def test_only_system_rooms_ask_for_the_system(self):
+        others = [room for room in self.rooms if room.name not in SYSTEM_ROOMS]
+        self.assert_none(asked for room in others for asked in room.asks_for_the_system())
+        self.assertLessEqual(SYSTEM_ROOMS, {room.name for room in self.rooms})
+
+    def test_only_one_module_of_the_tests_uses_private_names(self):
+        """Except for the names that code for 2.0.0 relies on, and tests of a single room."""
         kept = {"_listening", "_observers", "_arguments", "_clients", "_append_args"}
         others = {
+            "anew": "._MEIPASS",  # of PyInstaller, for programs
             "in_loop": "._default_root",  # of tkinter
+            "closing": "._default_root",
             "test_singleton": "._active_limbo_lock",  # of threading: a step of Python's own
-            "cluster_app": "._enter",  # of the example that it is a subclass of
+            "cluster_app": "._enter",  # of the example that it subclasses
             "test_tools": "._kernel_spec",  # of jupyter_client
-            "test_verification": "._replace",  # of a named tuple, where it is public
+            "test_verification": "._replace",  # of a named tuple, which documents it
         }
         rooms = {
-            "test_wire": {"_wire"},
-            "test_web": {"_wire"},
-            "test_platform": {"_platform"},
-            "test_identity": {"_identity"},
-            "test_proof": {"_proof", "_wire"},  # the words of the one are in the other
+            "test_wire": {"_packet", "_host"},
+            "test_web": {"_packet", "_host"},
+            "test_platform": {*SYSTEM_ROOMS, "_wakeup", "_host", "_command"},
+            "test_identity": {"_identity", "_key_file"},
+            "test_proof": {"_proof", "_packet", "_host"},  # each uses terms of the other
         }
         tests = Path(__file__).parent
         for path in sorted(tests.glob("**/*.py")):
@@ -178,7 +217,7 @@ class TestRooms(unittest.TestCase):
                 self.assert_none(reach for reach in reaches if " from ." not in reach)
                 self.assert_none(set(room.private_imports()) - rooms.get(room.name, set()))
 
-    def test_these_checks_find_what_they_are_for(self):
+    def test_these_checks_find_what_they_look_for(self):
         bad = Room(
             "_bad",
             "import os, sys, platform\n"
@@ -189,11 +228,16 @@ class TestRooms(unittest.TestCase):
             "    app._host.start(); app.public._more; _worse._inside; os._exit(sys._getframe())\n"
             "    make()._made; type(app)._more\n"
             "    return sys.platform, os.name, platform.system(), self._own, cls._own\n",
+            {"_worse"},
         )
-        worse = Room("_worse", "if TYPE_CHECKING:\n    from . import _bad\n")
-        self.assertEqual(circles([bad, worse]), ["_bad -> _worse -> _bad"])
+        worse = Room("_worse", "if TYPE_CHECKING:\n    from . import _bad\n", {"_bad"})
+        self.assertEqual(cycles([bad, worse]), ["_bad -> _worse -> _bad"])
         self.assertEqual(
-            knows_the_class([bad, worse]), ["_bad.py:3 from ._singleton import _secret, Socket_Singleton"]
+            knows_the_class([bad, worse]),
+            [
+                "_bad.py:3 from ._singleton import _secret",
+                "_bad.py:3 from ._singleton import Socket_Singleton",
+            ],
         )
         self.assertEqual(
             sorted(bad.private_reaches()),
@@ -218,7 +262,7 @@ class TestRooms(unittest.TestCase):
         )
 
 
-# The modules that a second launch may import beyond those of `python -c pass`, and why.
+# The modules that a second launch may import in addition to those of `python -c pass`, and why.
 IMPORTED = {
     "__future__": "annotations are not evaluated, whatever they name",
     "_socket": "the sockets, without the enums that `socket` makes",
@@ -226,15 +270,15 @@ IMPORTED = {
     "time": "the deadline; before CPython 3.8 `pass` does without it; built into the interpreter",
 }
 
-# With a name, also these.
+# With a name, these as well.
 IMPORTED_WITH_A_NAME = {
     "_blake2": "the proof, without the OpenSSL that `hashlib` loads",
     "_operator": "to compare in constant time; built into the interpreter",
 }
 
-# And on Windows these.
+# On Windows, these as well.
 IMPORTED_ON_WINDOWS = {
-    "ctypes": "leave for the host to come to the front; with a name, the SID of this user",
+    "ctypes": "permission for the host to come to the front; with a name, the SID of this user",
     **dict.fromkeys(("_ctypes", "_struct", "ctypes._endian", "ctypes.wintypes", "struct"), "by ctypes"),
 }
 if sys.platform == "win32":
@@ -253,11 +297,11 @@ finally:
 
 @unittest.skipUnless(sys.implementation.name == "cpython", "the list is that of CPython")
 class TestImports(SingletonTestCase):
-    """What a second launch imports is what it costs."""
+    """What a second launch imports determines what it costs."""
 
     def imported(self, name: str = "", secret: str = "") -> set:
         app = self.singleton(name=name or None, secret=secret or None)
-        # `site` as any `pass` has it, but not what it does: .pth files import what they like.
+        # With `site`, as any `pass`, but without its effects: .pth files can import anything.
         launch = self.start("-S", "-c", SECOND_LAUNCH, self.port, name, secret)
         self.finish(launch)
         self.assertEqual(app.arguments, (("word",),))

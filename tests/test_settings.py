@@ -37,6 +37,7 @@ from .support import (
     read_to_end,
     wait_until,
 )
+from .support.sockets import failing, no_sockets_of_launches
 
 OUT_OF_RANGE = "port must be between 0 and 65535 (inclusive)"
 
@@ -50,7 +51,7 @@ NOT_FINITE = NEGATIVE + " and finite"
 NAN, INFINITY = float("nan"), float("inf")
 
 
-# Parameter, value, error, and its whole text or the beginning of it.
+# Parameter, value, error, and the error's text or the beginning of it.
 BAD = (
     ("port", -1, ValueError, OUT_OF_RANGE),
     ("port", 65536, ValueError, OUT_OF_RANGE),
@@ -129,16 +130,16 @@ def is_json(value) -> bool:
 
 
 class TestValidation(SingletonTestCase):
-    """What cannot be used is refused clearly, and leaves nothing behind."""
+    """Values that cannot be used are refused with a clear error, and leave nothing behind."""
 
     def fails(self, kind, text: str = "", **options) -> BaseException:
-        """Check that construction fails, and what was left when the caller sees the error."""
+        """Check that construction fails, and what is left when the caller sees the error."""
         options.setdefault("port", self.port)
         before = left_behind()
         try:
             Socket_Singleton(**options).release()
         except kind as error:
-            # Here, with the traceback alive: not when a garbage collector comes.
+            # Check here, while the traceback is alive, and not after a garbage collection.
             self.assertEqual(left_behind(before), NOTHING)
             self.assertEqual(str(error)[: len(text)], text)
             return error
@@ -149,12 +150,12 @@ class TestValidation(SingletonTestCase):
     def test_bad_parameters_have_clear_errors_and_leave_nothing(self):
         for name, value, kind, text in BAD:
             with self.subTest(name=name, value=str(value)[:20]):
-                with inside.no_sockets_of_launches():
+                with no_sockets_of_launches():
                     error = self.fails(kind, text, **{name: value})
                 if kind is not ValueError or "codec" not in text:
                     self.assertIs(type(error), kind)
 
-    def test_texts_of_2_0_0_are_the_whole_texts(self):
+    def test_whole_texts_are_those_of_2_0_0(self):
         for name, value, text in (
             ("port", 65536, OUT_OF_RANGE),
             ("timeout", -1, NEGATIVE.format("timeout")),
@@ -164,7 +165,7 @@ class TestValidation(SingletonTestCase):
             with self.subTest(name=name):
                 self.assertEqual(str(self.fails(ValueError, **{name: value})), text)
 
-    def test_bad_parameters_are_found_before_the_host_is_asked(self):
+    def test_bad_parameters_are_found_before_the_host_is_contacted(self):
         listener = self.listener()
         listener.setblocking(False)
         for name, value, kind, text in BAD:
@@ -172,7 +173,7 @@ class TestValidation(SingletonTestCase):
         with self.assertRaises(BlockingIOError):
             listener.accept()
 
-    @unittest.skipUnless(hasattr(sys, "addaudithook"), "this Python cannot tell that a socket is made")
+    @unittest.skipUnless(hasattr(sys, "addaudithook"), "this Python has no audit hooks")
     def test_bad_parameters_open_no_socket(self):
         pairs = [(name, value) for name, value, *_ in BAD if is_json(value)]
         program = self.start(PROGRAMS / "bad_parameters.py")
@@ -182,7 +183,7 @@ class TestValidation(SingletonTestCase):
         self.finish(program)
         self.assertEqual(program.lines, ["the hook sees a socket True", "sockets 0"])
 
-    def test_is_checked_by_a_launch_that_would_be_a_second_one_too(self):
+    def test_second_launch_checks_its_parameters_too(self):
         app = self.singleton()
         with self.assertRaises(TypeError):
             Socket_Singleton(port=self.port, argv=[5], strict=False)
@@ -213,7 +214,7 @@ class TestValidation(SingletonTestCase):
                 self.assertIn(f"timeout={shown}, ", repr(app))
                 app.release()
 
-    def test_limits_of_what_is_accepted(self):
+    def test_accepted_extremes(self):
         for options in (
             {"release_threshold": 10**30},
             {"max_clients": 0},
@@ -231,7 +232,7 @@ class TestValidation(SingletonTestCase):
         self.fails(socket.gaierror, address="no such host")
 
     def test_address_of_another_machine(self):
-        """An address for documentation (RFC 5737): it can be bound nowhere, and nobody is asked."""
+        """An address for documentation (RFC 5737): it cannot be bound anywhere, and nobody is asked."""
         error = self.fails(OSError, address="192.0.2.1")
         self.assertNotIsInstance(error, MultipleSingletonsError)
         self.assertIsNotNone(error.errno)
@@ -239,13 +240,21 @@ class TestValidation(SingletonTestCase):
         self.singleton()
 
 
-NEWER = {"argv": None, "notify_empty": False, "dispatch": None, "wait": 0, "name": None, "answer": False}
+NEWER = {
+    "argv": None,
+    "notify_empty": False,
+    "dispatch": None,
+    "wait": 0,
+    "name": None,
+    "answer": False,
+    "environ": (),
+}
 
 
 class TestSettings(SingletonTestCase):
     # -- the constructor --
 
-    def test_constructor_has_the_order_and_the_defaults_of_2_0_0_and_newer_ones_by_name(self):
+    def test_constructor_has_the_order_and_defaults_of_2_0_0_and_newer_parameters_by_name(self):
         parameters = inspect.signature(Socket_Singleton).parameters.values()
         positional = [x for x in parameters if x.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
         self.assertEqual(
@@ -262,7 +271,7 @@ class TestSettings(SingletonTestCase):
                 ("secret", None),
             ],
         )
-        # Whatever came later is named.
+        # All later parameters are keyword-only.
         newer = [x for x in parameters if x not in positional]
         self.assertEqual({x.name: x.default for x in newer}, NEWER)
         self.assertEqual({x.kind for x in newer}, {inspect.Parameter.KEYWORD_ONLY})
@@ -274,14 +283,14 @@ class TestSettings(SingletonTestCase):
         names = list(inspect.signature(Socket_Singleton).parameters)[: len(given)]
         self.assertEqual(tuple(getattr(app, name) for name in names), given)
 
-    def test_newer_ones_are_attributes(self):
+    def test_newer_parameters_are_attributes(self):
         app = self.singleton()
         self.assertEqual({name: getattr(app, name) for name in NEWER}, NEWER)
         app.release()
         app = self.singleton(argv=["a", "b"], notify_empty=True, dispatch=print, wait="1.5")
         self.assertEqual((app.argv, app.notify_empty, app.dispatch, app.wait), (("a", "b"), True, print, 1.5))
 
-    def test_switches_are_shown_as_such(self):
+    def test_switches_are_shown_as_booleans(self):
         app = self.singleton(client=1, strict=0, verbose="")
         self.assertIn("client=True, strict=False,", repr(app))
         self.assertIs(app.verbose, False)
@@ -299,7 +308,7 @@ class TestSettings(SingletonTestCase):
             f"Socket_Singleton(address='127.0.0.1', port={self.port}, timeout=0, client=True, strict=True, "
             "release_threshold=0, max_clients=0, verbose=False, secret=None, "
             "observers=0, clients=0, listening=True, argv=None, notify_empty=False, dispatch=None, "
-            "wait=0, name=None, answer=False)",
+            "wait=0, name=None, answer=False, environ=())",
         )
 
     def test_repr_of_everything_else(self):
@@ -325,13 +334,14 @@ class TestSettings(SingletonTestCase):
             "strict=False, release_threshold=9, max_clients=8, verbose=True, secret=***, "
         )
         later = (
-            f", argv=('a', 'b'), notify_empty=True, dispatch={shelf!r}, wait=inf, name=None, answer=False)"
+            f", argv=('a', 'b'), notify_empty=True, dispatch={shelf!r}, wait=inf, name=None, answer=False,"
+            " environ=())"
         )
         self.assertEqual(repr(app), shown + "observers=2, clients=1, listening=True" + later)
         app.release()
         self.assertEqual(repr(app), shown + "observers=0, clients=1, listening=False" + later)
 
-    def test_repr_of_an_empty_secret_is_that_of_none(self):
+    def test_repr_of_an_empty_secret_is_none(self):
         self.assertIn("secret=None", repr(self.singleton(secret="")))
 
     # -- what may change while the host runs --
@@ -353,7 +363,7 @@ class TestSettings(SingletonTestCase):
         self.assertIn("max_clients=1,", repr(app))
         self.assertEqual([self.outcome("a"), self.outcome("b")], [True, False])
         app.release_threshold = 3
-        # The third is ignored, and finds the port free when it claims once more.
+        # The third launch is ignored, and finds the port free when it claims it again.
         self.assertIs(self.outcome("c"), False)
         self.assertEqual(self.outcome("d"), "host")
 
@@ -407,6 +417,12 @@ class TestSettings(SingletonTestCase):
 
 
 class TestVerboseLines(SingletonTestCase):
+    @contextlib.contextmanager
+    def expect_error(self, error: str):
+        """Check that ``error`` is printed and logged meanwhile, and nothing else is."""
+        with self.expect_log(error), expect_lines(error):
+            yield
+
     def notify(self, observer, **options) -> None:
         """Have ``observer`` called in this thread by a host of its own."""
         app = self.singleton(port=0, verbose=True, **options)
@@ -419,7 +435,7 @@ class TestVerboseLines(SingletonTestCase):
         def careless(args):
             raise ValueError("Intentional test exception")
 
-        with expect_lines("Observer careless raised exception: ValueError: Intentional test exception"):
+        with self.expect_error("Observer careless raised exception: ValueError: Intentional test exception"):
             app.trace(careless)
             app.trace(after)
             self.second_launch("x")
@@ -427,7 +443,8 @@ class TestVerboseLines(SingletonTestCase):
 
     def test_verbose_partial(self):
         observer = functools.partial(lambda args: 1 / 0)
-        with expect_lines(f"Observer {observer!r} raised exception: ZeroDivisionError: division by zero"):
+        error = f"Observer {observer!r} raised exception: ZeroDivisionError: division by zero"
+        with self.expect_error(error):
             self.notify(observer)
 
     def test_verbose_callable_object(self):
@@ -438,11 +455,11 @@ class TestVerboseLines(SingletonTestCase):
             def __call__(self, args):
                 raise KeyError("word")
 
-        with expect_lines("Observer an odd one raised exception: KeyError: 'word'"):
+        with self.expect_error("Observer an odd one raised exception: KeyError: 'word'"):
             self.notify(Odd())
 
     def test_verbose_observers_that_cannot_be_shown(self):
-        """What it can still say, it says; and it goes on, whatever showing them raises."""
+        """It shows what it can, and goes on whatever showing them raises."""
 
         class Unshowable(Exception):
             def __init__(self, kind):
@@ -476,14 +493,14 @@ class TestVerboseLines(SingletonTestCase):
             for name, observer in observers.items():
                 with self.subTest(what=name, kind=kind):
                     try:
-                        with Printed() as printed:
+                        with self.assertLogs("Socket_Singleton") as logs, Printed() as printed:
                             self.notify(observer)
                     except BaseException as error:
-                        self.fail(f"{error!r} went through to the caller")
-                    self.assertRegex(
-                        printed.out,
-                        r"\ASocket_Singleton: Observer .* raised exception: Unshowable.*\n\Z",
-                    )
+                        self.fail(f"{error!r} reached the caller")
+                    said = "Observer .* raised exception: Unshowable.*"
+                    self.assertRegex(printed.out, rf"\ASocket_Singleton: {said}\n\Z")
+                    self.assertEqual([record.levelname for record in logs.records], ["ERROR"])
+                    self.assertRegex(logs.records[0].getMessage(), rf"\A{said}\Z")
 
     def test_verbose_wrong_secret(self):
         app = self.singleton(verbose=True, secret="right")
@@ -514,7 +531,7 @@ class TestVerboseLines(SingletonTestCase):
         wait_until(lambda: inside.count_peers(app) == 1, "it was accepted")
         failed = f"Failed to decode data from client on port {self.port}"
         with expect_lines(f"{failed} (incomplete after 5 seconds)"), host_clock_ahead():
-            self.connect()  # an event, with which the host looks at its clock
+            self.connect()  # an event, which makes the host look at its clock
             with contextlib.suppress(ConnectionError):  # it is a reset
                 read_to_end(peer)
         self.assertEqual((app.clients, app.arguments), (0, ()))
@@ -528,7 +545,8 @@ class TestVerboseLines(SingletonTestCase):
         self.assertEqual(printed.out[: len(failed)], failed)
 
     def test_not_verbose_prints_nothing(self):
-        with Printed() as printed:
+        raised = "Observer <lambda> raised exception: ZeroDivisionError: division by zero"
+        with self.expect_log(raised), Printed() as printed:
             app, after = self.singleton(secret="right"), Collector()
             app.trace(lambda args: 1 / 0)
             app.trace(after)
@@ -538,13 +556,14 @@ class TestVerboseLines(SingletonTestCase):
             app.release()
         self.assertEqual(printed.out, "")
 
-    def test_verbose_may_be_changed_as_the_host_runs(self):
+    def test_verbose_may_change_while_the_host_runs(self):
         app = self.singleton()
         app.trace(lambda args: 1 / 0)
-        with expect_lines():
+        raised = "Observer <lambda> raised exception: ZeroDivisionError: division by zero"
+        with self.expect_log(raised), expect_lines():
             app._append_args(("x",))
         app.verbose = True
-        with expect_lines("Observer <lambda> raised exception: ZeroDivisionError: division by zero"):
+        with self.expect_error(raised):
             app._append_args(("x",))
 
     def test_verbose_without_a_usable_stdout(self):
@@ -566,18 +585,17 @@ class TestVerboseLines(SingletonTestCase):
                 app, after = self.singleton(verbose=True, secret="right"), Collector()
                 app.trace(lambda args: 1 / 0)
                 app.trace(after)
-                stderr = io.StringIO()  # where the traceback of a thread that dies would go
-                with mock.patch("sys.stdout", stdout), mock.patch("sys.stderr", stderr):
+                raised = "Observer <lambda> raised exception: ZeroDivisionError: division by zero"
+                with self.expect_log(raised, raised), mock.patch("sys.stdout", stdout):
                     self.assertEqual(self.exchange(b"wrong\0"), inside.OTHER_SECRET)
                     for word in (b"a", b"b"):
                         self.assertEqual(self.exchange(b"right\0" + word + b"\0"), ACK)
                     after.wait_for(("a",), ("b",))
                 self.assertTrue(getattr(stdout, "asked", True))
-                self.assertNotIn("Exception in thread", stderr.getvalue())
 
 
 class TestSettingsOfAHost(SingletonTestCase):
-    """The six that may change while the host runs: each is checked when it is set."""
+    """The six settings that may change while the host runs are checked when they are set."""
 
     def test_each_is_checked_and_kept(self):
         app = self.singleton()
@@ -592,7 +610,7 @@ class TestSettingsOfAHost(SingletonTestCase):
             with self.subTest(name=name):
                 setattr(app, name, good)
                 self.assertEqual(getattr(app, name), kept)
-                if error is None:  # anything is true or false
+                if error is None:  # any value is true or false
                     setattr(app, name, bad)
                     self.assertIs(getattr(app, name), False)
                     continue
@@ -600,14 +618,14 @@ class TestSettingsOfAHost(SingletonTestCase):
                     setattr(app, name, bad)
                 self.assertEqual(getattr(app, name), kept)
 
-    def test_each_may_be_asked_of_the_class(self):
+    def test_each_is_documented_on_the_class(self):
         for name in ("release_threshold", "max_clients", "secret", "dispatch", "verbose", "notify_empty"):
             with self.subTest(name=name):
                 self.assertTrue(getattr(Socket_Singleton, name).__doc__)
 
 
-class TestWhat200Took(SingletonTestCase):
-    """What 2.0.0 turned into text is taken, as text."""
+class TestValuesThat200Accepted(SingletonTestCase):
+    """What 2.0.0 converted to text is accepted, as text."""
 
     def test_secret_that_is_a_number(self):
         app = self.singleton(secret=1234)
@@ -616,7 +634,7 @@ class TestWhat200Took(SingletonTestCase):
         Socket_Singleton.send(["sent"], port=self.port, secret=1234)
         self.assertEqual(app.arguments, (("word",), ("sent",)))
 
-    def test_address_that_is_an_object_with_a_text(self):
+    def test_address_that_is_an_object(self):
         address = ipaddress.ip_address("127.0.0.1")
         app = self.singleton(address=address)
         self.assertEqual(app.address, "127.0.0.1")
@@ -635,21 +653,21 @@ class TestWhat200Took(SingletonTestCase):
 
 
 class TestTexts(SingletonTestCase):
-    """An error says what to do, or at least where."""
+    """An error says what to do, or at least where it happened."""
 
-    def test_port_in_the_place_of_the_address(self):
+    def test_port_in_place_of_the_address(self):
         with self.assertRaisesRegex(TypeError, r"did you mean port=14301\?"):
             Socket_Singleton(14301)
 
-    def test_address_and_port_are_told(self):
+    def test_error_contains_address_and_port(self):
         for address in ("no such host", "192.0.2.1"):
             with self.subTest(address=address), self.assertRaises(OSError) as caught:
                 Socket_Singleton(address, self.port)
             self.assertIn(f"{address} port {self.port}", str(caught.exception))
 
-    def test_error_that_has_no_number_stays_as_it_is(self):
-        """As one of an audit hook (`sys.addaudithook`) may be."""
-        kind = inside.failing("bind", PermissionError("the policy forbids it"))
+    def test_error_without_a_number_stays_as_it_is(self):
+        """Like one that an audit hook (`sys.addaudithook`) may raise."""
+        kind = failing("bind", PermissionError("the policy forbids it"))
         with inside.sockets_of_launches(kind), self.assertRaises(PermissionError) as caught:
             Socket_Singleton(port=self.port)
         self.assertEqual((str(caught.exception), caught.exception.strerror), ("the policy forbids it", None))
@@ -665,7 +683,7 @@ class TestTexts(SingletonTestCase):
 
 
 class TestLog(SingletonTestCase):
-    """What an observer or `dispatch` raises reaches the application's log, with its traceback."""
+    """Whatever an observer or `dispatch` raises reaches the application's log, with its traceback."""
 
     def logged(self, app, *expected: str) -> None:
         with self.assertLogs("Socket_Singleton", "ERROR") as logs:
@@ -685,7 +703,7 @@ class TestLog(SingletonTestCase):
         app.trace(fail)
         self.logged(app, "Observer fail raised exception: FileNotFoundError", "/no such folder/file")
 
-    def test_observer_where_dispatch_has_it_run(self):
+    def test_observer_where_dispatch_runs_it(self):
         def fail(_):
             raise SystemExit(5)
 
@@ -702,7 +720,7 @@ class TestLog(SingletonTestCase):
         self.logged(app, "Dispatch fail raised exception: RuntimeError: the loop is closed")
 
     def test_handlers_that_raise(self):
-        """They are the application's: the next observers and launches have their turns."""
+        """They belong to the application: the next observers and launches still get their turn."""
 
         class Broken(logging.Handler):
             def emit(self, record):
@@ -718,11 +736,12 @@ class TestLog(SingletonTestCase):
         app.trace(after)
         for kind in (OSError, SystemExit, KeyboardInterrupt):
             raised.clear()
-            Socket_Singleton.send([kind.__name__], port=self.port)
-            wait_until(lambda kind=kind: (kind.__name__,) in after.calls, "the next one is called")
+            with self.expect_stderr(r"Observer <lambda> raised exception: ZeroDivisionError: .*Traceback .*"):
+                Socket_Singleton.send([kind.__name__], port=self.port)
+                wait_until(lambda kind=kind: (kind.__name__,) in after.calls, "the next one is called")
             self.assertEqual(len(raised), 1)
 
-    def test_without_a_handler_python_prints_it(self):
+    def test_python_prints_it_without_a_handler(self):
         code = (
             "import sys; from Socket_Singleton import Socket_Singleton\n"
             "def fail(_): raise ValueError('of an observer')\n"

@@ -1,4 +1,4 @@
-"""What docs/tools.md says of tools that import a program, tried with the tools."""
+"""What docs/tools.md says about tools that import a program, tried with the tools."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from Socket_Singleton import Socket_Singleton
 from .pages import PageTestCase
 from .support import PATIENCE, ROOT, Collector, environment, wait_until
 
-RUNNING = "Running. Press Enter to end."
+RUNNING = "Running. Press Enter to quit."
 A_TEST = "import app\ndef test_double():\n    assert app.double(2) == 4\n"
-CONSTRUCT = "app = Socket_Singleton(port=PORT)"
+CONSTRUCT = "app = Socket_Singleton(name='NAME')"
 AT_THE_TOP = f"""
 from Socket_Singleton import Socket_Singleton
 def double(number):
@@ -32,7 +32,7 @@ if __name__ == "__main__":
     jobs = joblib.Parallel(n_jobs=2)
     print(jobs(joblib.delayed(double)(number) for number in range(4)), app.clients, flush=True)
 """
-# The workers are there before, and import the module as they unpickle a task.
+# The workers already exist, and import the module when they unpickle a task.
 TASKS_OF_A_MODULE = """
     joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(number) for number in range(4))
     from app import app, double
@@ -45,7 +45,7 @@ def work():
     print("at work:", os.getpid(), flush=True)
     threading.Event().wait()
 if __name__ == "__main__":
-    app = Socket_Singleton(port=PORT)
+    app = Socket_Singleton(name="NAME")
     Parallel(n_jobs=2)([delayed(work)()] * 2)
 """
 A_WEB_PAGE = """
@@ -67,14 +67,15 @@ class TestTools(PageTestCase):
 
     def setUp(self):
         super().setUp()
+        self.name = f"org.example.test-{self.port}.top"  # of a program that is on no page
         self.env = {
-            "HOME": str(self.folder),  # Gunicorn and Jupyter keep files there
             "PYTHONPATH": os.pathsep.join([str(self.folder), environment()["PYTHONPATH"]]),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "",  # so each line of a worker is one write, and lines do not mix
         }
 
     def write(self, name, text):
-        (self.folder / name).write_text(text.replace("PORT", str(self.port)), encoding="utf-8")
+        (self.folder / name).write_text(text.replace("NAME", self.name), encoding="utf-8")
 
     def tool(self, *command, env=None):
         return self.start("-m", *command, env={**self.env, **(env or {})}, cwd=self.folder)
@@ -83,49 +84,51 @@ class TestTools(PageTestCase):
         return self.finish(self.tool(*command, env=env), status)
 
     def host(self):
-        """Be the application that runs, and return what it observes."""
+        """Be the running application, and return what it observes."""
         launches = Collector()
-        self.singleton().trace(launches)
+        app = Socket_Singleton(name=self.name)
+        self.addCleanup(app.release)
+        app.trace(launches)
         return launches
 
     def assert_only(self, launches, *expected):
-        """Check that these launches have come, and nothing else: a last one comes right behind them."""
-        Socket_Singleton.send(["the last"], port=self.port)
+        """Check that only these launches arrive, before a last one that is sent now."""
+        self.send("the last")
         launches.wait_for(*expected, ("the last",))
 
     def get(self):
-        """Return what the web server says, once it answers."""
+        """Return the answer of the web server, once there is one."""
 
         def answer():
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/", timeout=5) as page:
                     return page.read().decode()
-            except (OSError, http.client.HTTPException):  # it is about to be replaced
+            except (OSError, http.client.HTTPException):  # it is being replaced
                 return None
 
         return wait_until(answer, "the web server answers")
 
     def change_until(self, condition, what):
-        """Change app.py until ``condition()`` is true: what reloaders find at first counts as unchanged."""
+        """Change app.py until ``condition()`` is true: reloaders take the first state for unchanged."""
         path = self.folder / "app.py"
 
         def is_seen():
-            later = path.stat().st_mtime + 10  # reloaders look at the time of a file
+            later = path.stat().st_mtime + 10  # reloaders check the time of a file
             path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
             os.utime(str(path), (later, later))
-            until = time.monotonic() + 3  # seconds: they look once a second, and start Python
+            until = time.monotonic() + 3  # seconds: they check once a second, and start Python
             return wait_until(lambda: condition() or time.monotonic() > until, what) and condition()
 
         wait_until(is_seen, what)
 
     def end(self, program):
-        """End a server as a service manager does; it ends its own processes."""
+        """End a server like a service manager; it ends its own processes."""
         program.process.send_signal(signal.SIGTERM)
         program.wait()
 
     # -- the rule, and what happens without it --
 
-    def test_the_rule_lets_test_runners_import_it_while_it_runs(self):
+    def test_with_the_rule_test_runners_can_import_it_while_it_runs(self):
         self.need("pytest", "xdist")
         self.program("The rule", "app.py")
         self.write("test_app.py", A_TEST)
@@ -134,7 +137,7 @@ class TestTools(PageTestCase):
             self.assertIn("1 passed", self.run_tool(*command, "test_app.py").out)
         running.write("\n")
         self.finish(running)
-        self.assertEqual(running.lines, [RUNNING])
+        self.assertEqual(running.lines, ["()", RUNNING])
         by_entry_point = self.start("-c", "import app; app.main()", env=self.env, ready=RUNNING)
         by_entry_point.write("\n")
         self.finish(by_entry_point)
@@ -149,7 +152,7 @@ class TestTools(PageTestCase):
         self.assertIn("no tests ran", program.out)
         launches.wait_for(("test_app.py",))
         program = self.tool("pytest", "-n", "2", "test_app.py")
-        # Of an internal error, or of no test that was collected: which one it is differs from run to run.
+        # An internal error, or no test was collected: which one it is differs from run to run.
         self.assertIn(program.wait(), (3, 5), program.describe())
         self.assertIn("INTERNALERROR", program.out + program.err)
         self.assertNotIn("passed", program.out)
@@ -192,23 +195,9 @@ class TestTools(PageTestCase):
         for option in (["--workers", "2"], ["--reload"]):
             with self.subTest(option):
                 program = self.tool(*command, *option)
-                self.assertEqual(self.get(), "hello")  # in spite of the host
+                self.assertEqual(self.get(), "hello")  # despite the host
                 self.end(program)
         self.assert_only(launches, tuple(command[1:]))
-
-    # -- tests --
-
-    def test_port_0_keeps_tests_apart(self):
-        self.need("pytest", "xdist")
-        self.program("Tests", "app.py")
-        self.write("test_app.py", A_TEST)
-        launches = self.host()
-        for command in (["pytest"], ["pytest", "-n", "2"]):
-            with self.subTest(command):
-                program = self.run_tool(*command, "test_app.py", env={"MY_APP_PORT": "0"})
-                self.assertIn("1 passed", program.out)
-        self.run_tool("pytest", "test_app.py", status=3)  # without it: the port is that of the application
-        self.assert_only(launches, ("test_app.py",))
 
     # -- web servers --
 
@@ -228,38 +217,42 @@ class TestTools(PageTestCase):
         second = self.finish(self.start(path))
         self.assertEqual((second.out, second.err), ("", ""))
 
-    def test_launches_reach_an_application_of_flask(self):
+    def test_launches_reach_a_flask_application(self):
         self.need("flask")
         path = self.program("Flask", "app.py")
         text = path.read_text(encoding="utf-8").replace('!= "true"', '== "true"')
-        line = f"Socket_Singleton(port={self.port})"
+        line = f'Socket_Singleton(name="{self.name}")'
         self.assertIn(line, text)
         path.write_text(
-            text.replace(line, f"{line}.trace(lambda args: print(*args, flush=True))"), encoding="utf-8"
+            text.replace(line, f"{line}.trace(lambda launch: print(*launch, flush=True))"), encoding="utf-8"
         )
         first = self.start(path)
         before = self.get()
-        Socket_Singleton.send(["before"], port=self.port)
+        self.send("before")
         first.expect("before")
         self.change_until(lambda: self.get() != before, "another process has the application")
-        self.run_tool("Socket_Singleton", "send", "--port", str(self.port), "--", "after")
+        self.run_tool("Socket_Singleton", "send", "--name", self.name, "--", "after")
         first.expect("after")
         second = self.finish(self.start(path), status=1)
         self.assertIn("already in use", second.err)
         self.end(first)
 
     def check_the_job_of_workers(self, program):
-        """One of two workers has the job; when that one is killed, another one takes it."""
+        """Check that one of two workers has the job, and that another one takes over when it is killed."""
 
         def jobs():
             return [int(line.rpartition(" ")[2]) for line in program.lines if line.startswith("the job")]
 
-        program.expect("another worker has the job")
+        def others():
+            return [line for line in program.lines if line.startswith("another worker has the job: ")]
+
+        wait_until(others, "one of two does not get the job")
+        self.assertIn("already bound & listening", others()[0])
         self.assertEqual(len(wait_until(jobs, "a worker has the job")), 1)
         os.kill(jobs()[0], signal.SIGKILL)  # a child of the program that this test started
         wait_until(lambda: len(jobs()) == 2, "another worker has the job")
         self.assertEqual(len(set(jobs())), 2)
-        self.assertEqual(program.lines.count("another worker has the job"), 1)
+        self.assertEqual(len(others()), 1)
         self.end(program)
 
     def test_one_worker_of_uvicorn_has_the_job(self):
@@ -288,7 +281,7 @@ class TestTools(PageTestCase):
 
     # -- worker processes --
 
-    def test_workers_of_joblib_are_no_launches(self):
+    def test_workers_of_joblib_are_not_launches(self):
         self.need("joblib")
         page = self.program("Worker processes", "page.py")
         self.assertEqual(self.finish(self.start(page, env=self.env)).lines, ["[0, 2, 4, 6]"])
@@ -308,26 +301,27 @@ class TestTools(PageTestCase):
         workers = wait_until(lambda: len(program.lines) == 2 and program.lines, "both workers are at work")
         os.kill(program.pid, signal.SIGKILL)
         program.process.wait(PATIENCE)
-        self.singleton(client=False)  # is the host; else this raises
+        # It becomes the host, or this raises.
+        Socket_Singleton(name=self.name, client=False, strict=False).release()
         for worker in workers:
-            os.kill(int(worker.split()[-1]), 0)  # it is still there; else this raises
+            os.kill(int(worker.split()[-1]), 0)  # raises if it is no longer there
 
     # -- notebooks and the prompt --
 
     def prompt(self, *lines):
-        """Type these lines at the prompt, and return the program when it has ended."""
+        """Type these lines at the prompt, and return the program once it has ended."""
         program = self.start("-i", "-q", "-c", "import sys; from Socket_Singleton import *", "an", "argument")
         program.write("\n".join([*lines, "print('still here')", "sys.exit(0)", ""]))
         return self.finish(program)
 
     def test_the_prompt(self):
-        again = [f"app = Socket_Singleton(port={self.port})"] * 2
+        again = [f"app = Socket_Singleton(name={self.name!r})"] * 2
         self.assertNotIn("still here", self.prompt(*again).out)
         itself = ["print(app.arguments)", "sys.stdout.flush()"]
         released = self.prompt(again[0], "app.release()", again[1], *itself)
         self.assertRegex(released.out, r"\(\)\n(>+ )*still here")  # PyPy prompts on stdout
         launches = self.host()
-        beside = self.prompt(f"app = Socket_Singleton(port={self.port}, strict=False, argv=[])")
+        beside = self.prompt(f"app = Socket_Singleton(name={self.name!r}, strict=False, argv=[])")
         self.assertIn("MultipleSingletonsError", beside.err)
         self.assertIn("still here", beside.out)
         self.assert_only(launches)
@@ -345,7 +339,7 @@ class TestTools(PageTestCase):
         )
         kernel = jupyter_client.KernelManager(connection_file=str(self.folder / "kernel.json"))
         kernel._kernel_spec = spec
-        kernel.start_kernel(env=environment(self.env), stderr=subprocess.DEVNULL)  # it warns of TCP
+        kernel.start_kernel(env=environment(self.env), stderr=subprocess.DEVNULL)  # it warns about TCP
         self.addCleanup(kernel.shutdown_kernel, now=True)
         client = kernel.blocking_client()
         client.start_channels()
@@ -357,7 +351,7 @@ class TestTools(PageTestCase):
             return reply.get("ename", reply["status"])
 
         self.assertEqual([run(cell), run(cell)], ["ok", "ok"])
-        self.assertEqual(run(f"Socket_Singleton(port={self.port})"), "SystemExit")
+        self.assertEqual(run(f"Socket_Singleton(name={self.name!r})"), "SystemExit")
         self.assertEqual(run("assert app.arguments[0][0] == '-f', app.arguments"), "ok")
         self.assertEqual(run("app.release()"), "ok")
         launches = self.host()

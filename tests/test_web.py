@@ -1,4 +1,4 @@
-"""A web page is no launch: what a browser sends to the port, by a real one and by the bytes that one sent."""
+"""A web page is not a launch: what a browser sends to the port, from a real one and as recorded bytes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ import threading
 import unittest
 from pathlib import Path
 
-from Socket_Singleton import _wire
+from Socket_Singleton._host.packet import Foreign, Packet, decode
+from Socket_Singleton._packet import encode
 
-from .support import PATIENCE, Collector, Program, SingletonTestCase, free_port, inside
+from .support import PATIENCE, Collector, Program, SingletonTestCase, free_port
+from .support.sockets import close_resets
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "web_page.html"
 
-# What Chromium 156 sent for each attempt of the page, byte for byte; a character is a byte.
-# `python -m tests.test_web` makes it anew.
+# What Chromium 156 sent for each attempt of the page, byte for byte; each character is a byte.
+# `python -m tests.test_web` creates it again.
 RECORDED = HERE / "web_bytes.json"
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
-# Nothing of its own goes out, and it keeps nothing.
+# It makes no connections of its own, and stores nothing.
 OPTIONS = [
     "--headless=new",
     "--no-sandbox",
@@ -44,17 +46,17 @@ OPTIONS = [
     "--password-store=basic",
 ]
 
-# The only port of ours that browsers refuse to go to (WHATWG Fetch, "bad port").
+# The only one of our ports that browsers refuse (WHATWG Fetch, "bad port").
 BAD_PORTS = {10080}
 
 
 def open_port() -> int:
-    """Return a free port that a browser goes to."""
+    """Return a free port that browsers do not refuse."""
     return next(port for port in iter(free_port, None) if port not in BAD_PORTS)
 
 
 class Site:
-    """Serves the page, and is told by it what came of its attempts."""
+    """Serves the page, which reports the results of its attempts."""
 
     def __init__(self) -> None:
         self.results: dict[str, str] = {}
@@ -89,23 +91,23 @@ class Site:
 
 
 class Browser:
-    """Chromium without a window, at a page that makes its attempts at a port."""
+    """Chromium without a window, showing a page that makes its attempts at a port."""
 
     def __init__(self, site: Site, port: int, only: str = "") -> None:
         self.folder = tempfile.mkdtemp(prefix="chromium")
         page = f"http://127.0.0.1:{site.port}/?port={port}&only={only}"
         command = [CHROMIUM, *OPTIONS, f"--user-data-dir={self.folder}", page]
-        # What it keeps elsewhere (crash reports, a socket) goes with its folder.
+        # What it stores elsewhere (crash reports, a socket) is removed with its folder.
         env = {"HOME": self.folder, "TMPDIR": self.folder}
         self.program = Program(command, env=env, start_new_session=True)
 
     def end(self) -> None:
-        """End all of its processes; when this returns they are gone, and their connections with them."""
-        # `Program.kill` reads to the end of its output, which each of its processes has.
+        """End all its processes; on return they and their connections are gone."""
+        # `Program.kill` reads to the end of the output, which each of its processes holds open.
         try:
             os.killpg(self.program.pid, signal.SIGKILL)
         except ProcessLookupError:
-            pass  # it was there already
+            pass  # it has already ended
         self.program.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -123,7 +125,7 @@ class TestWebPage(SingletonTestCase):
         self.port = open_port()
 
     def visit(self) -> None:
-        """Have the page make its attempts at this test's port; when this returns the browser is gone."""
+        """Have the page make its attempts at this test's port; on return the browser is gone."""
         site = Site()
         self.addCleanup(site.close)
         browser = Browser(site, self.port)
@@ -132,8 +134,8 @@ class TestWebPage(SingletonTestCase):
         browser.end()
         self.assertEqual(set(site.results), set(recorded()))
 
-    def test_each_attempt_comes_as_it_was_recorded(self):
-        """So that the next test is about something: a browser might not go to the port at all."""
+    def test_each_attempt_arrives_as_recorded(self):
+        """So that the next test tests something: a browser might not connect to the port at all."""
         seen = set()
 
         def serve():
@@ -141,7 +143,7 @@ class TestWebPage(SingletonTestCase):
                 while True:
                     peer, _ = listener.accept()
                     with peer:
-                        inside.close_resets(peer)
+                        close_resets(peer)
                         peer.settimeout(PATIENCE)
                         with contextlib.suppress(OSError):
                             seen.add(beginning(peer.recv(1 << 16)))
@@ -158,11 +160,11 @@ class TestWebPage(SingletonTestCase):
         self.assertGreaterEqual(seen, set(map(beginning, recorded().values())))
 
     def test_no_attempt_of_a_page_is_a_launch(self):
-        # Not possible at all: HTTP/2 in clear, which no browser speaks; its preface is in TestWebBytes.
+        # Unencrypted HTTP/2 cannot be tried, as no browser speaks it; its preface is in TestWebBytes.
         app, observer = self.singleton(), Collector()
         app.trace(observer)
         self.visit()
-        # Handed out in order: what the page has sent would come before it.
+        # Launches are handed out in order: what the page has sent would come first.
         self.assertIs(self.second_launch("an ordinary launch").delivered, True)
         observer.wait_for(("an ordinary launch",))
         self.assertEqual(app.clients, 1)
@@ -173,9 +175,13 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 STUN = b"\0\x01\0\0" + b"\x21\x12\xa4\x42" + b"transaction!"
 FRAMED_STUN = len(STUN).to_bytes(2, "big") + STUN  # RFC 4571
 
+# Lengths that look like the end of a line.
+TLS_WITH_A_LINE = b"\x16\x03\x01" + b"\r\n" + b"\x01" + bytes(20)
+STUN_WITH_A_LINE = b"\r\n" + b"\0\x01\x0c\xf4" + STUN[4:]
+
 
 def foreign() -> dict[str, tuple[bytes, int]]:
-    """Return what is no packet, and with how many bytes that is certain at the latest."""
+    """Return what is not a packet, and after how many bytes that is certain at the latest."""
     found = {name: (data, certain_after(data)) for name, data in recorded().items()}
     for method in (b"GET", b"OPTIONS", b"CONNECT", b"PROPFIND", b"M-SEARCH"):
         for version in (b"1.0", b"1.1"):
@@ -184,6 +190,8 @@ def foreign() -> dict[str, tuple[bytes, int]]:
     found["preface"] = (PREFACE, certain_after(PREFACE))
     found["STUN"] = (STUN, 8)
     found["framed STUN"] = (FRAMED_STUN, 10)
+    found["TLS with a line"] = (TLS_WITH_A_LINE, 6)
+    found["STUN with a line"] = (STUN_WITH_A_LINE, 10)
     return found
 
 
@@ -195,7 +203,7 @@ def certain_after(data: bytes) -> int:
     return 8  # STUN: type, length, cookie
 
 
-# Arguments that speak of the like.
+# Arguments that look similar.
 ORDINARY = (
     ("GET",),
     ("POST / HTTP",),
@@ -217,41 +225,41 @@ ORDINARY = (
 
 
 def beginning(data: bytes) -> bytes:
-    """Return the part that is the same each time."""
+    """Return the part that is the same every time."""
     return data[: 2 if data.startswith(b"\x16") else certain_after(data)]
 
 
 def feed(packet, data: bytes, size: int) -> int:
-    """Feed ``data`` in pieces of that size; return how many bytes were taken without an error."""
+    """Feed ``data`` in pieces of that size; return how many bytes were accepted without an error."""
     for start in range(0, len(data), size):
         try:
             packet.feed(data[start : start + size])
-        except _wire.Foreign:
+        except Foreign:
             return start
     return len(data)
 
 
 class TestWebBytes(SingletonTestCase):
-    def test_what_browsers_send_is_no_packet(self):
+    def test_what_browsers_send_is_not_a_packet(self):
         for name, (data, certain) in foreign().items():
             with self.subTest(name=name):
-                self.assertEqual(feed(_wire.Packet(None), data, len(data)), 0)
-                self.assertLess(feed(_wire.Packet(None), data, 1), certain)
-                # In two pieces, cut where something is half there.
+                self.assertEqual(feed(Packet(None), data, len(data)), 0)
+                self.assertLess(feed(Packet(None), data, 1), certain)
+                # In two pieces, cut in the middle of something.
                 for cut in range(1, certain):
-                    packet = _wire.Packet(None)
+                    packet = Packet(None)
                     if feed(packet, data[:cut], cut) == cut:
                         self.assertEqual(feed(packet, data[cut:], len(data)), 0)
 
-    def test_arguments_that_speak_of_the_web_arrive(self):
+    def test_arguments_that_look_like_requests_arrive(self):
         for args in ORDINARY:
-            data = _wire.encode(args)
+            data = encode(args)
             for size in (1, len(data)):
                 with self.subTest(args=args, size=size):
-                    packet = _wire.Packet(None)
+                    packet = Packet(None)
                     self.assertEqual(feed(packet, data, size), len(data))
                     self.assertTrue(packet.end())
-                    self.assertEqual(_wire.decode(packet.words), args)
+                    self.assertEqual(decode(packet.words), args)
 
     def test_a_host_resets_it_and_counts_nothing(self):
         app, observer = self.singleton(), Collector()
@@ -263,7 +271,7 @@ class TestWebBytes(SingletonTestCase):
                     with contextlib.suppress(ConnectionError):  # it was reset already
                         for piece in filter(None, (data[:cut], data[cut:])):
                             peer.sendall(piece)
-                    self.assert_reset(peer)  # and nobody had to end the stream for it
+                    self.assert_reset(peer)  # without an end of the stream
         delivered = []
         for args in ORDINARY:
             self.assertIs(self.second_launch(*args).delivered, True)
@@ -273,7 +281,7 @@ class TestWebBytes(SingletonTestCase):
 
 
 def record() -> None:
-    """Have Chromium make each attempt alone at a port that only listens, and keep what it sends."""
+    """Have Chromium make each attempt alone, at a port that only listens, and save what it sends."""
     site, found = Site(), {}
     with socket.socket() as listener:
         port = open_port()
@@ -283,7 +291,7 @@ def record() -> None:
             browser = Browser(site, port, only=name)
             peer, _ = listener.accept()
             with peer:
-                peer.settimeout(2.0)  # until it waits for an answer; STUN it says again
+                peer.settimeout(2.0)  # until it waits for an answer; it repeats STUN
                 data = b""
                 with contextlib.suppress(socket.timeout):
                     for piece in iter(lambda peer=peer: peer.recv(1 << 16), b""):

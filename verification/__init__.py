@@ -1,1 +1,1 @@
-"""Tools that look for a broken promise. README.md tells what each proves, and what it does not."""
+"""Tools that look for broken promises. README.md says what each of them proves, and what it does not."""

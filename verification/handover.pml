@@ -2,36 +2,36 @@
  * The hand-over of launches as a model for SPIN; `handover.py` runs it. With NAMED it is that of launches with a
  * name: hello, proofs, then the packet; and each launch may ask, and wait for what an observer answers.
  *
- * `LAUNCHES` launches, each of which may come to be the host; before them, perhaps, somebody else on the port: a
- * host of 2.0.0, which with NAMED is a stranger like any other program. A host may release, and whoever it is may be
- * killed, between any two steps (`KILLS` in all). A launch may find its time over wherever it waits. With two
- * launches (`WHIMS`) a host may also reach its threshold, refuse a launch, drop who is in its way, and find no memory
- * for an answer; and one peer connects that never sends a whole packet, be it half a hello or a false proof.
+ * `LAUNCHES` launches, each of which may become the host; before them, perhaps, another program on the port: a host
+ * of 2.0.0, which with NAMED is a stranger like any other program. A host may release, and any process may be killed,
+ * between any two steps (`KILLS` in all). The time of a launch may be over wherever it waits. With two launches
+ * (`WHIMS`) a host may also reach its threshold, refuse a launch, drop a connection to make room, and find no memory
+ * for an answer; and one peer connects that never sends a whole packet, but half a hello or a false proof.
  *
  * What must hold:
  *   - there are never two hosts                             (assertion in `become_host`)
  *   - no launch is delivered twice, a stranger never        (assertion in `deliver`)
- *   - each launch is the host; or its arguments are with a host when it is told
- *     so, and stay there unless that host is killed; or it is told that they are
- *     not known to be; or is refused, and not delivered; or was killed
+ *   - each launch is the host; or its arguments are with a host when they are
+ *     acknowledged, and stay there unless that host is killed; or it fails with a
+ *     message; or is refused, and not delivered; or was killed
  *                                                           (`answered`, `Judge`)
  *   - our hosts do not end in order what they have not answered
  *   - nothing waits for ever                                (SPIN: no invalid end state)
  *
  * "src:" names the function that a step stands for. A step is what the system does
- * at once: what it says holds however the steps of all processes follow each other.
+ * at once, so the result holds for every order of the steps of all processes.
  */
 
 #ifndef LAUNCHES
 #define LAUNCHES 3
 #endif
-#define OLD      LAUNCHES      /* who had the port before; as a connection: the stranger's */
+#define OLD      LAUNCHES      /* what had the port before; as a connection: the stranger's */
 #define STRANGER LAUNCHES
 #define NOBODY   255
 #ifndef KILLS
 #define KILLS    1
 #endif
-/* What a host may do at any time beside its duty, and a stranger: too much for more than two launches. */
+/* What else a host may do at any time, and a stranger: too much for more than two launches. */
 #if LAUNCHES == 2
 #define WHIMS    true
 #else
@@ -39,13 +39,13 @@
 #endif
 
 #ifdef ASK_AGAIN_AFTER_SILENCE
-#define TRIES 2                /* connections of a launch: one that it gave up may still be there */
+#define TRIES 2                /* connections of a launch: one that it gave up may still exist */
 #else
 #define TRIES 1
 #endif
 #define CONNECTIONS (LAUNCHES * TRIES + 1)
 #define LAST        (CONNECTIONS - 1)      /* the stranger's */
-#define SENDER(c)   (c / TRIES)            /* for the last it is STRANGER in either case */
+#define SENDER(c)   (c / TRIES)            /* for the last one it is STRANGER in any case */
 
 #if LAUNCHES == 2
 #define HOSTS        (holds[0] + holds[1] + holds[OLD])
@@ -55,20 +55,20 @@
 #define ALL_FINISHED (finished[0] && finished[1] && finished[2] && finished[OLD])
 #endif
 
-mtype = { running, host, owned, quiet, refused, told, lost, killed };
+mtype = { running, host, owned, quiet, refused, failed, lost, killed };
 
-byte port = NOBODY;            /* who listens there */
+byte port = NOBODY;            /* which process listens there */
 mtype is[LAUNCHES + 1] = running;
-bool holds[LAUNCHES + 1];      /* it has become the host, and does not release yet */
+bool holds[LAUNCHES + 1];      /* it has become the host, and has not released yet */
 bool finished[LAUNCHES + 1];
 bool was_killed[LAUNCHES + 1];
 byte delivered[LAUNCHES + 1];  /* to an observer, or left in `arguments` */
-byte begun;                    /* launches that have */
-byte asked[LAUNCHES] = NOBODY; /* who was at the other end when it was answered */
+byte begun;                    /* launches that have begun */
+byte asked[LAUNCHES] = NOBODY; /* which process was at the other end when it was answered */
 
 typedef Connection {
-    byte to = NOBODY;          /* whose it is on the other side */
-    /* What has come from the launch. */
+    byte to = NOBODY;          /* the process on the other side */
+    /* What has arrived from the launch. */
     bool packet;               /* with NAMED: and the proof before it */
     bool sender_end;
     bool sender_reset;
@@ -76,7 +76,7 @@ typedef Connection {
     bool queued;
     bool orderly;              /* the end of its side will not be a reset */
     bool answer;               /* is in its buffer */
-    /* What has come from the host. */
+    /* What has arrived from the host. */
     bool ack;
     bool nak;
     bool host_end;
@@ -96,7 +96,7 @@ inline deliver(c) {
     assert(delivered[SENDER(c)] == 1)
 }
 
-/* The system ends what a process leaves open. */
+/* The system closes what a process leaves open. */
 inline end_of(who) {
     d_step {
         byte d;
@@ -137,11 +137,11 @@ inline forget(c) {
 
 /* ---- a host ---- */
 
-/* Open on both sides; on the host's, whose connection it is. */
+/* Open on both sides, that of the host being its owner. */
 #define OPEN(c)    (connection[c].to == me && !connection[c].host_end && !connection[c].host_reset)
 #define UNOWNED(c) (OPEN(c) && !connection[c].queued)
 #ifdef NAMED
-/* A reset that it has not seen yet is found where it answers. */
+/* A reset that it has not seen yet is noticed when it answers. */
 #define WHOLE(c)   (UNOWNED(c) && connection[c].packet)
 #define ASKS(c)    connection[c].asks
 #else
@@ -149,7 +149,7 @@ inline forget(c) {
 #define ASKS(c)    false
 #endif
 
-/* src: _host.Host._free_port */
+/* src: _host.host.Host._free_port */
 inline free_port() {
     d_step {
         holds[me] = false;
@@ -160,38 +160,36 @@ inline free_port() {
     }
 }
 
-/* src: _inbox.Inbox.withdraw; then src: _host.Host._drop */
+/* src: _host.inbox.Inbox.withdraw; then src: _host.host.Host._drop */
 inline take_back(c) {
     d_step { connection[c].queued = false; connection[c].host_reset = true }
 }
 
-/* src: _host.Host._acknowledge. Until the end is no reset any more, nothing of it is handed out. */
+/* src: _host.host.Host._acknowledge. While its end would still be a reset, it is not handed out. */
 inline confirm(c) {
     if
 #ifdef NAMED
     :: atomic { connection[c].sender_reset -> take_back(c); goto turn }
-    :: atomic { ASKS(c) && !connection[c].sender_reset -> connection[c].ack = true }; /* its end comes later */
-        connection[c].orderly = true   /* src: _host.Host._end_stream */
-    :: atomic { !ASKS(c) && !connection[c].sender_reset -> connection[c].answer = true; connection[c].orderly = true };
-        atomic { connection[c].ack = true; connection[c].host_end = true }
+    :: atomic { !connection[c].sender_reset -> connection[c].ack = true };     /* the launch, or the answer, ends it */
+        connection[c].orderly = true   /* src: _host.host.Host._ends_in_order */
 #else
-    /* Three calls; the byte goes with the end. Before the second it is a reset, whatever happens. */
+    /* Three calls; the byte is sent with the end. Before the second call, the end is a reset, whatever happens. */
     :: atomic { connection[c].answer = true; connection[c].orderly = true };
-        atomic { connection[c].ack = true; connection[c].host_end = true }     /* src: _host.Host._end_stream */
+        atomic { connection[c].ack = true; connection[c].host_end = true }     /* src: _host.host.Host._end */
 #endif
     :: atomic { WHIMS -> take_back(c); goto turn }     /* no memory for the byte */
     fi
 }
 
 inline enqueue(c) {
-    connection[c].queued = true;               /* src: _inbox.Inbox.put */
+    connection[c].queued = true;               /* src: _host.inbox.Inbox.put */
     if
     :: true
-    :: WHIMS -> free_port()                    /* src: _host.Host._count_client: the threshold is reached */
+    :: WHIMS -> free_port()                    /* src: _host.host.Host._count_client: the threshold is reached */
     fi
 }
 
-/* src: _host.Host._own */
+/* src: _host.host.Host._own */
 inline own(c) {
 #ifdef ACK_BEFORE_QUEUE
     confirm(c);
@@ -205,11 +203,11 @@ inline own(c) {
 #else
     enqueue(c);
     confirm(c);
-    atomic { deliver(c); goto turn }           /* src: _inbox.Inbox.tell */
+    atomic { deliver(c); goto turn }           /* src: _host.inbox.Inbox.has_acknowledged */
 #endif
 }
 
-/* src: _host.Host._refuse: enough clients, another secret. */
+/* src: _host.host.Host._refuse: enough clients, another secret. */
 inline refuse(c) {
     connection[c].nak = true;
     connection[c].host_end = true
@@ -219,9 +217,9 @@ inline refuse(c) {
 #define SERVE(c) :: atomic { holds[me] && WHOLE(c) -> i = c }; own(i)
 #define REFUSE(c) :: atomic { WHIMS && holds[me] && WHOLE(c) -> refuse(c) }
 #ifdef NAMED
-/* src: _proof.HostSide._greet */
+/* src: _host.proof.HostSide._greet */
 #define GREET(c) :: atomic { holds[me] && UNOWNED(c) && connection[c].hello && !connection[c].greeted -> connection[c].greeted = true }
-/* src: _host.Host._push */
+/* src: _host.host.Host._push */
 #define ANSWER(c) :: atomic { holds[me] && OPEN(c) && connection[c].queued && ASKS(c) -> connection[c].frame = true; connection[c].host_end = true }
 #define ALL_OF(c) DROP(c) GREET(c) SERVE(c) REFUSE(c) ANSWER(c)
 #else
@@ -230,7 +228,7 @@ inline refuse(c) {
 
 /* ---- a launch ---- */
 
-/* src: _client.Endpoint.claim. Two can bind with SO_REUSEADDR; it is listen that decides. */
+/* src: _client.Endpoint.claim. Two can bind with SO_REUSEADDR; listen decides. */
 inline become_host() {
     port = me;
     holds[me] = true;
@@ -241,16 +239,16 @@ inline become_host() {
 inline answered(c) {
     is[me] = owned;
     asked[me] = connection[c].to;
-    /* Whoever was told finds itself there. */
+    /* An acknowledged launch is in the queue of the host that answered it. */
     assert(was_killed[asked[me]] || connection[c].queued)
 }
 
 proctype Launch(byte me) {
     byte c = me * TRIES;
     byte i;
-    bool once = false;         /* it has seen an end without an answer: one more claim, and no more */
-    bool again = false;        /* it has asked */
-    /* They are alike, so it is no loss that their first steps come in this order. */
+    bool once = false;         /* it has seen an end without an answer: it claims only once more */
+    bool again = false;        /* it has asked before */
+    /* They are alike, so nothing is lost if their first steps come in this order. */
     atomic { begun == me -> begun++ };
     {
         skip;
@@ -265,7 +263,7 @@ claim:  atomic {
         if
         :: once -> is[me] = quiet; goto over
         :: !once
-        :: !once && again -> is[me] = told; goto over      /* no time for another try */
+        :: !once && again -> is[me] = failed; goto over      /* no time for another attempt */
         fi;
         /* src: _client.Endpoint.ask */
         atomic {
@@ -275,7 +273,7 @@ claim:  atomic {
             :: else -> forget(c); connection[c].to = port
             fi
         };
-        /* What it says fails if the host has reset; killed in between, it is a reset to the host. */
+        /* Sending fails if the host has reset; if it is killed in between, the host sees a reset. */
 #ifdef NAMED
         atomic {               /* src: _proof.LaunchSide.open */
             if
@@ -285,7 +283,7 @@ claim:  atomic {
         };
         if                     /* src: _proof.LaunchSide._judge_hello */
         :: atomic { connection[c].host_reset -> goto claim }
-        :: atomic { connection[c].host_end -> assert(connection[c].to == OLD); is[me] = told; goto over }
+        :: atomic { connection[c].host_end -> assert(connection[c].to == OLD); is[me] = failed; goto over }
         :: atomic {            /* src: _proof.LaunchSide._judge_proof */
             connection[c].greeted && !connection[c].host_reset ->
             connection[c].packet = true;
@@ -294,13 +292,13 @@ claim:  atomic {
             :: connection[c].asks = true
             fi
            }
-        :: atomic { true -> is[me] = told; connection[c].sender_reset = true; goto over }
+        :: atomic { true -> is[me] = failed; connection[c].sender_reset = true; goto over }
         fi;
         if                     /* src: _proof.LaunchSide._judge_reply */
         :: atomic { connection[c].ack && !ASKS(c) -> answered(c); forget(c); goto over }
         :: atomic { connection[c].nak -> is[me] = refused; goto over }
-        /* With a reset the bytes before it may be gone. */
-        :: atomic { connection[c].host_reset && (!connection[c].ack || ASKS(c)) -> goto claim }
+        /* With a reset, the bytes before it may be lost. */
+        :: atomic { connection[c].host_reset -> goto claim }
         :: atomic { connection[c].host_end && !connection[c].ack && !connection[c].nak -> assert(false) }
         /* src: _proof.LaunchSide._read_answer */
         :: atomic { connection[c].frame -> answered(c); goto over }
@@ -311,7 +309,7 @@ claim:  atomic {
             goto over
            }
 #else
-        atomic {               /* src: _wire.Parcel.open */
+        atomic {               /* src: _packet.Parcel.open */
             if
             :: connection[c].host_reset -> goto claim
             :: else -> connection[c].packet = true
@@ -323,7 +321,7 @@ claim:  atomic {
             :: else -> connection[c].sender_end = true
             fi
         };
-        if                     /* src: _wire.Parcel.feed */
+        if                     /* src: _packet.Parcel.feed */
         :: atomic { connection[c].ack -> answered(c); forget(c); goto over }
         :: atomic { connection[c].nak -> is[me] = refused; goto over }
         :: atomic { connection[c].host_reset && !connection[c].ack -> goto claim }
@@ -345,7 +343,7 @@ claim:  atomic {
             :: else
             fi;
 #endif
-            is[me] = told; goto over
+            is[me] = failed; goto over
         fi;
 
         /* ---- as a host ---- */
@@ -369,7 +367,7 @@ turn:   atomic { i = 0 };
         fi;
         goto turn;
 shut:   skip;
-        d_step {               /* src: _host.Host._shut */
+        d_step {               /* src: _host.host.Host._give_up */
             for (i : 0 .. LAST) {
                 if
 #ifndef ORDERLY_END
@@ -389,18 +387,18 @@ over:   finished[me] = true
     finished[me] = true
 }
 
-/* ---- who had the port before ---- */
+/* ---- what had the port before ---- */
 
 #define me OLD
 
 #ifdef NAMED
-/* Whoever it is, it cannot prove that it is this application. */
+/* Whatever it is, it cannot prove that it is this application. */
 #define TAKE(c) :: atomic { OPEN(c) && connection[c].hello -> connection[c].host_end = true }
 #else
-/* 2.0.0 reads what has come, delivers it, ends the connection, and says nothing. */
+/* 2.0.0 reads what has arrived, delivers it, ends the connection, and sends nothing. */
 #define TAKE(c) :: atomic { OPEN(c) && connection[c].packet -> take(c); i = c }; last_of(i)
 
-/* Nothing is left unread, so the end is no reset, also if it is killed. */
+/* Nothing is left unread, so the end is not a reset, even if it is killed. */
 inline take(c) {
     connection[c].queued = true;
     connection[c].orderly = true
@@ -433,7 +431,7 @@ proctype Old() {
 
 /* Connects, and never sends a whole packet. */
 proctype Stranger() {
-end:                           /* finds nobody, and that is no deadlock */
+end:                           /* finds nobody, which is not a deadlock */
     atomic { port != NOBODY -> connection[LAST].to = port }
 }
 
@@ -446,7 +444,7 @@ inline kill(who) {
         if
         :: who < LAUNCHES && is[who] != host ->
             is[who] = killed;
-            /* With the end of its stream on its way it is a launch like any other. */
+            /* With the end of its stream on its way, it is a launch like any other. */
             for (k : who * TRIES .. who * TRIES + TRIES - 1) {
                 if
                 :: connection[k].to != NOBODY && !connection[k].sender_end -> connection[k].sender_reset = true
@@ -478,7 +476,7 @@ proctype Killer() {
     od
 }
 
-/* When all have ended. */
+/* When all processes have ended. */
 proctype Judge() {
     byte who;
     ALL_FINISHED;
@@ -487,9 +485,9 @@ proctype Judge() {
         assert(is[who] != owned || delivered[who] == 1 || was_killed[asked[who]]);
         assert(is[who] != lost || delivered[who] == 1 || was_killed[asked[who]]);
         assert(is[who] != refused || delivered[who] == 0);
-        /* An end without an answer is what 2.0.0 says to a launch that it has taken. */
+        /* An end without an answer is the reply of 2.0.0 to a launch that it has taken. */
         assert(is[who] != quiet || delivered[who] == 1 || was_killed[OLD]);
-        /* A host has nothing to hand over; but 2.0.0 may take a launch, release, and leave it the port. */
+        /* A host has nothing to hand over; but 2.0.0 may take a launch, release, and leave the port to it. */
         assert(is[who] != host || delivered[who] == 0 || asked[who] == OLD)
     }
 }

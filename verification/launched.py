@@ -1,14 +1,14 @@
-"""One launch, as `system_calls.py` starts it: it acts on lines of stdin, and says on stdout what came of it.
+"""One launch, started by `system_calls.py`: it follows lines on stdin, and reports on stdout what happened.
 
 The first line is a JSON object: ``path`` (where the package is), ``preload``
 (modules to import before anything is counted), ``options`` (of the
-constructor), ``words`` (what this launch hands over), ``traced``, and ``pad`` (a
-system call's number, and how often to make it in vain). Each further line is
-leave to go on: to construct, and, where this is the host, to release.
+constructor), ``words`` (the arguments of this launch), ``traced``, and ``pad`` (a
+system call's number, and how often to make it without effect). Each further line
+permits the next step: to construct, and, in the host, to release.
 
-It says, a line each: ``ready``; ``host ADDRESS PORT`` or ``raised TYPE``; ``got
-WORDS`` for each launch that an observer is given; ``left WORDS`` for each that
-``arguments`` still has after `release`; ``released``. Where asked for, ``modules
+It prints, each on a line: ``ready``; ``host ADDRESS PORT`` or ``raised TYPE``; ``got
+WORDS`` for each launch that an observer receives (and prints `LINES` to); ``left WORDS`` for each launch that
+is still in ``arguments`` after `release`; ``released``. If requested, ``modules
 NAMES`` comes last.
 """
 
@@ -17,33 +17,42 @@ import json
 import os
 import sys
 
+# The lines that an observer prints to a launch, which shows them if it asks.
+LINES = 3
+
 
 def say(*words: str) -> None:
-    os.write(1, (" ".join(words) + "\n").encode())
+    os.writev(1, [(" ".join(words) + "\n").encode()])
 
 
 def leave() -> str:
-    """Wait for the next line. Each is written when it is waited for, so one read is one line.
+    """Wait for the next line. Each is written only when it is awaited, so one read is one line.
 
-    By readv, which the library does not use: strace counts its reads alone.
+    With readv here and writev in `say`, which the library does not use: strace counts only its calls.
     """
     line = bytearray(1 << 16)
     return line[: os.readv(0, [line])].decode()
 
 
+def observe(launch) -> None:
+    say("got", *launch)
+    for number in range(LINES):
+        print("printed", number, file=launch.stdout)
+
+
 def be_traced(number: int, times: int) -> None:
-    """Let strace attach; then count up: see `system_calls.pad_for`."""
+    """Let strace attach, then raise the count of a call: see `system_calls.pad_for`."""
     import ctypes
 
     libc = ctypes.CDLL(None)
-    # Where Yama is, only a parent may attach, and strace is not ours: PR_SET_PTRACER, PR_SET_PTRACER_ANY.
+    # With Yama, only a parent may attach, which strace is not: PR_SET_PTRACER, PR_SET_PTRACER_ANY.
     libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)
-    # The C library loads this when the interpreter, at its own end, ends a thread (CPython before
-    # 3.14). It says so on stderr and aborts, if that fails. No case of ours, as all that is imported.
+    # The C library loads this when the interpreter ends a thread at its own end (CPython before 3.14); if
+    # that fails, it prints an error and aborts. Like everything imported, that is not one of our cases.
     try:
         ctypes.CDLL("libgcc_s.so.1")
     except OSError:
-        pass  # a C library that has it within
+        pass  # a C library that contains it
     say("ready")
     leave()
     in_vain = [ctypes.c_long(-1)] * 6
@@ -67,15 +76,15 @@ def main() -> None:
     try:
         app = Socket_Singleton(**orders["options"])
     except Exception as error:
-        # It stays for a while: whatever it left open would keep the next launch out.
+        # It stays for a while: whatever it left open would block the next launch.
         say("raised", type(error).__name__)
         leave()
         raise
     finally:
         if orders["list_modules"]:
-            # For a second launch this is the last that it does; the host says it again.
+            # For a second launch this is the last line; the host prints it again.
             say("modules", *sorted(sys.modules))
-    app.trace(lambda words: say("got", *words))
+    app.trace(observe)
     say("host", app.address, str(app.port))
     leave()
     app.release()
@@ -84,7 +93,7 @@ def main() -> None:
     if orders["list_modules"]:
         say("modules", *sorted(sys.modules))
     say("released")
-    # Whether the port is free is looked at here, before the end of this process frees it.
+    # The port is checked now, before the end of this process could free it.
     leave()
 
 

@@ -5,25 +5,26 @@
     python verification/system_calls.py --case host.thread.sendto.1.ENOBUFS
     python verification/system_calls.py --name                        # the same for singletons with a name
 
-Linux, with strace. Which calls there are is seen in a run without faults: all of
-the host's and all of the launch's, from the first ``socket`` on, or with a name from the
-first look for its key. A case is one of
-them, and either SIGKILL or an errno: those in `ERRNOS`. Each case is a story of
-four processes: a host, two launches, the end of the host, and one more launch
-(`Story`); the fault befalls the host or the first launch. In each (`judge`):
+Linux, with strace. A run without faults shows which calls there are: all those of
+the host and of the launch, from the first ``socket`` on or, with a name, from the first
+access to its key. A case is one of them with either SIGKILL or an errno from `ERRNOS`.
+Each case is a story of four processes: a host, two launches, the end of the host, and
+one more launch (`Story`). The fault happens to the host or to the first launch, which
+with a name asks, and is printed to. In each story (`judge`):
 
-1. Nobody is delivered twice.
-2. A launch that ended with status 0 without a word was delivered, unless its
-   host was killed. One with another status said why.
-3. A host that lives has the port to itself, and serves the next launch. Where
-   there is none, the next launch becomes it. After `release` the port is free.
-4. No traceback, but for the errors of the constructor that its docstring names.
+1. No launch is delivered twice.
+2. A launch that ended with status 0 and without a message was delivered, unless its
+host was killed, and shows everything that was printed to it. One with another
+status gave the reason.
+3. A host that lives has the port to itself, and serves the next launch. If there
+is none, the next launch becomes the host. After `release` the port is free.
+4. There is no traceback, except for the errors that the constructor's docstring names.
 5. Nothing hangs: `PATIENCE` for each step.
 
-Modules are imported before the first ``socket``: what the interpreter's own
-reading of files may meet is not in question here.
+Modules are imported before the first ``socket``: faults while the interpreter reads
+its own files are not tested here.
 
-The exit status is 1 if a promise is broken, and `NOT_PERMITTED` if no process may
+The exit status is 1 if a promise is broken, and `NOT_PERMITTED` if no process can
 be traced here.
 """
 
@@ -34,7 +35,6 @@ import collections
 import concurrent.futures
 import contextlib
 import fnmatch
-import inspect
 import itertools
 import json
 import os
@@ -42,7 +42,6 @@ import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -53,43 +52,44 @@ from typing import Any, Iterator, NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
 
-from Socket_Singleton import Socket_Singleton
 from tests.support import free_port
+from verification.launched import LINES
+from verification.soak.rounds import try_port
 
-# Seconds for each step of a story. A launch has 2 s for itself, a release takes
+# Seconds for each step of a story. A launch has 2 s for itself, and a release takes
 # milliseconds; the rest is for a busy machine.
 PATIENCE = 6.0
 
-# Cases at a time: each is mostly two busy processes in turn.
+# Cases at a time: in each, mostly two busy processes take turns.
 LANES = 2
 
-# As automake's tests have it: not passed, not failed, but not run.
+# As in automake's tests: neither passed nor failed, but not run.
 NOT_PERMITTED = 77
 
 KILL = "SIGKILL"
 
-# What makes this tool worthless: too many faults that did not come to pass. Which
+# The share of faults that did not happen above which this tool proves nothing. Which
 # thread waits for the interpreter, and how often, differs from run to run.
 MOST_MISSED = 0.25
 
 
 class Row(NamedTuple):
-    """Errnos with which a call can fail, and why these."""
+    """The errnos with which a call can fail, and the reasons."""
 
     call: str  # a regular expression for its name
     errnos: str
     why: str
-    role: str = ""  # "host" or "launch", if it holds for one alone
-    line: str = ""  # a regular expression for what is known of it: `Call.line`
+    role: str = ""  # "host" or "launch", if it applies to only one of them
+    line: str = ""  # a regular expression for the details: `Call.line`
 
 
-# Said of a descriptor, behind what strace prints of a call on it.
+# Added to what strace prints of a call on such a descriptor.
 NON_BLOCKING = "non-blocking"
 
-# From the manual pages (section 2; ip(7) adds ENOBUFS and ENOMEM for any call on
-# such a socket). Left out is what cannot happen here: EBADF, EFAULT, EINVAL, ENOTSOCK
-# and the like speak of wrong arguments; and what would be a lie, such as a reset seen
-# by one side that the other side, which lives, has not sent. All rows that fit count.
+# From the manual pages (section 2; ip(7) adds ENOBUFS and ENOMEM for any call on such a
+# socket). Not included are errors that cannot occur here: EBADF, EFAULT, EINVAL, ENOTSOCK
+# and others about wrong arguments; and those that would be a lie, such as a reset seen by
+# one side that the other side, which lives, has not sent. All rows that match apply.
 ERRNOS = (
     Row("socket", "EMFILE ENFILE ENOBUFS ENOMEM EACCES", "no descriptors, no memory, a sandbox"),
     Row("socketpair", "EMFILE ENFILE ENOMEM", "no descriptors, no memory"),
@@ -110,8 +110,8 @@ ERRNOS = (
     ),
     Row("recv(from|msg)", "EINTR ENOMEM ENOBUFS", "a signal, no memory"),
     Row("recv(from|msg)", "EAGAIN", "nothing there after all", line=NON_BLOCKING),
-    # Our host's end of the connection lives, so a launch that sees a reset where there was none
-    # would be a lie. The host that believes it closes, and then it is true for both.
+    # The host's end of the connection lives, so it would be a lie if a launch saw a reset. A host that
+    # believes in a reset closes its end, and then it is true for both.
     Row("recv(from|msg)", "ECONNRESET", "the launch was killed", role="host", line="<TCP"),
     Row("send(to|msg)", "EINTR ENOBUFS ENOMEM", "a signal, no memory"),
     Row("send(to|msg)", "EAGAIN", "no memory for the buffer", line=NON_BLOCKING),
@@ -126,46 +126,55 @@ ERRNOS = (
     Row("clone3?", "EAGAIN ENOMEM", "no more threads"),
     Row("mmap|mprotect", "ENOMEM", "no memory"),
     Row("clock_nanosleep|getrandom", "EINTR", "a signal"),
+    Row("mremap", "ENOMEM", "no memory"),
+    Row("getcwd", "ENOENT EACCES ENOMEM", "the directory was deleted, or is not ours; no memory"),
     # For keys on disk.
-    Row("open(at)?", "EACCES EMFILE ENFILE ENOMEM", "not ours, no descriptors, no memory"),
+    Row("open(at)?", "EMFILE ENFILE ENOMEM", "no descriptors, no memory"),
+    # What is denied in /proc is denied to all programs of a user, and not to one of them once.
+    Row("open(at)?", "EACCES", "not ours", line=r'^(?!.*"/proc/)'),
     Row("read|pread64", "EINTR EIO", "a signal, a bad disk"),
     Row("write", "EINTR EIO ENOSPC", "a signal, a bad disk, a full one"),
     Row("fsync|fdatasync", "EIO ENOSPC", "a bad disk, a full one"),
     Row("(new)?f?statx?(at)?|access|faccessat2?", "ENOMEM", "no memory", line='"'),
-    # A home that one may not look at is somebody else's, and then the key is in the account's.
+    # If the home cannot be examined, it is somebody else's, and the key is in the account's home.
     Row("(new)?f?statx?(at)?|access|faccessat2?", "EACCES", "not ours", line=r"/\.local"),
     Row(
-        "mkdir(at)?|f?chmod(at)?|readlink(at)?|getdents64|link(at)?|rename(at2?)?|unlink(at)?",
+        "mkdir(at)?|f?chmod(at)?|readlink(at)?|getdents64|link(at)?|rename(at2?)?|unlink(at)?|rmdir",
         "EACCES ENOSPC",
         "not ours, a full disk",
     ),
 )
 
-# Here only SIGKILL.
+# For these calls there is only SIGKILL.
 NEVER_FAIL = {
-    "close": "a fault would leave it open; Linux closes it whatever it returns",
-    "ioctl|fcntl|dup": "fails for wrong arguments alone",
-    "futex": "what may fail is dealt with in the C library, which ends the process at any other errno",
-    "munmap|madvise|brk": "the C library needs no success of them",
+    "close": "a fault would leave it open, but Linux closes it whatever it returns",
+    "ioctl|fcntl|dup": "fails only for wrong arguments",
+    "futex": "the C library handles what may fail, and ends the process at any other errno",
+    "munmap|madvise|brk": "the C library does not need them to succeed",
     "rt_sig.*|sigaltstack|gettid|getpid|getuid|geteuid|rseq|set_robust_list|umask": "cannot fail",
-    "sched_.*|clock_gettime|lseek|exit|exit_group|prlimit64|uname": "fails for wrong arguments alone",
+    "sched_.*|clock_gettime|lseek|exit|exit_group|prlimit64|uname": "fails only for wrong arguments",
 }
 
 
-# Not ours: a new thread that finds no memory before it runs any Python ends, and
-# `Thread.start` waits for it for ever (CPython, gh-140746). It is told, and held against nobody.
+# Not our error: a new thread that finds no memory before it runs any Python ends, and
+# `Thread.start` waits for it for ever (CPython, gh-140746). It is reported, but not counted.
 DEAD_AT_BIRTH = re.compile(r"Exception ignored in thread started by[^\n]*\n(.*\n)*MemoryError")
+
+# What the library logs before it continues: it starts the thread as soon as that is possible.
+LOGGED = re.compile(
+    r"Start of the observer thread raised exception: .*\nTraceback.*\n(?: .*\n)*\w+Error: .*\n"
+)
 
 
 class Call(NamedTuple):
-    """The n-th call of that name by a thread, counted from when strace attached."""
+    """The n-th call of that name by a thread, counted from when strace was attached."""
 
-    role: str  # whose: of the host, of the launch
-    thread: str  # "main", or "thread" for any that the library has started
+    role: str  # whose call it is: "host" or "launch"
+    thread: str  # "main", or "thread" for any thread of the library
     name: str
     n: int
-    number: int  # the system's, of the call
-    line: str  # what strace printed, and `NON_BLOCKING` if it is
+    number: int  # the system's number of the call
+    line: str  # what strace printed, and perhaps `NON_BLOCKING`
 
 
 class Case(NamedTuple):
@@ -182,14 +191,14 @@ class Overdue(Exception):
 
 
 class Launch:
-    """A process of `launched.py`, and what is known of it."""
+    """A process of `launched.py`, and what is known about it."""
 
     def __init__(self, label: str, orders: dict[str, Any], home: str) -> None:
         self.label = label
-        self.words = orders["words"]
+        self.asks = orders["options"].get("answer", False)
         env = {"HOME": home, "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
         self.process = subprocess.Popen(
-            # Without site: what an environment has installed is of no interest, and takes time.
+            # Without site: installed packages do not matter, and importing them takes time.
             [sys.executable, "-I", "-S", str(HERE / "launched.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -203,17 +212,17 @@ class Launch:
         self.status: int | None = None  # None: it has not ended
         self.ended_by_us = False
         self.hung = ""  # the step that took too long
-        self.leaving = False  # it was told to release
-        self.came_after_fault = False  # so nothing was in its way any more
+        self.leaving = False  # it was asked to release
+        self.came_after_fault = False  # so nothing could disturb it any more
         self.write(json.dumps(orders))
 
     def write(self, text: str) -> None:
         if self.status is None:
-            with contextlib.suppress(BrokenPipeError):  # it has ended, which reading shows
+            with contextlib.suppress(BrokenPipeError):  # it has ended; reading shows that
                 self.process.stdin.write(text.encode() + b"\n")
 
     def wait_for(self, *beginnings: str) -> str | None:
-        """Return the first line, new or not, that begins so; None if the process has ended without it."""
+        """Return the first line, new or not, that begins like that; None if the process ends without it."""
         deadline = time.monotonic() + PATIENCE
         while True:
             for line in self.lines:
@@ -261,7 +270,7 @@ class Launch:
 
     @property
     def is_host(self) -> bool:
-        """Whether it lives, has the port, and was not told to release it."""
+        """Whether it lives, has the port, and was not asked to release it."""
         return self.was_host and self.status is None and not self.leaving
 
     @property
@@ -274,7 +283,7 @@ class Launch:
 
 
 class Strace:
-    """strace, attached to a process; with one fault to come, or without."""
+    """strace, attached to a process; with one fault to inject, or without."""
 
     def __init__(self, launch: Launch, log: Path, case: Case | None) -> None:
         self.log = log
@@ -283,7 +292,7 @@ class Strace:
         else:
             how = "signal=KILL" if case.fault == KILL else f"error={case.fault}"
             what = [f"--trace={case.call.name}", f"--inject={case.call.name}:{how}:when={case.call.n}"]
-            # The calls of the main thread are its alone; the numbers count for each thread of its own.
+            # Only the main thread makes its calls; in other threads, each one counts for itself.
             what += ["--follow-forks"] * (case.call.thread == "thread")
         command = ["strace", "--syscall-number", *what, f"--output={log}", f"--attach={launch.process.pid}"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE)
@@ -293,7 +302,7 @@ class Strace:
             self.error = (line + self._process.stderr.read().decode()).strip()
 
     def end(self) -> None:
-        """Read to the end: it goes with the process that it is attached to."""
+        """Read to the end: strace ends with the process that it is attached to."""
         self._process.stderr.read()
         self._process.wait()
         self._process.stderr.close()
@@ -305,7 +314,7 @@ class Settings(NamedTuple):
 
 
 class Story:
-    """A host, two launches, the end of the host, one more launch; and what became of them."""
+    """A host, two launches, the end of the host, one more launch; and what happened to them."""
 
     _counter = itertools.count()
 
@@ -314,8 +323,8 @@ class Story:
     ) -> None:
         self.case = case
         self.log = folder / "strace.log"
-        self.broken: list[str] = []  # what is seen on the way; `judge` sees the rest
-        self.missed = False  # whether the fault did not come to pass
+        self.broken: list[str] = []  # what is noticed meanwhile; `judge` finds the rest
+        self.missed = False  # whether the fault did not happen
         self._folder, self._settings, self._traced = folder, settings, ("host", "launch").index(role)
         self._role, self._pad = role, pad
         if settings.named:
@@ -323,7 +332,7 @@ class Story:
         else:
             self._options = {"port": free_port()}
         self.launches: list[Launch] = []
-        # Where whoever is the host says that it listens.
+        # Where the current host listens.
         self._place: tuple[str, int] | None = None
 
     def tell(self, list_modules: bool = False) -> Story:
@@ -333,7 +342,7 @@ class Story:
                 orders = {
                     "path": str(HERE.parent / "src"),
                     "preload": self._settings.preload.get("launch" if index else "host", ()),
-                    "options": self._options,
+                    "options": {**self._options, "answer": self._settings.named and label == "first"},
                     "words": [label],
                     "traced": index == self._traced and not list_modules,
                     "pad": self._pad,
@@ -355,7 +364,7 @@ class Story:
             self._construct(others[2])
             self._end_hosts()
             for launch in self.launches:
-                launch.write("")  # who raised has stayed
+                launch.write("")  # one that raised is still there
                 self._step(launch, "end", launch.wait_for_end)
         finally:
             for launch in self.launches:
@@ -369,13 +378,13 @@ class Story:
         try:
             return what(*args)
         except Overdue:
-            # What follows is judged without it: one that hangs is no host, and not in the way.
+            # The rest is judged without it: one that hangs is not a host, and does not block others.
             launch.hung = launch.hung or step
             launch.end()
             return None
 
     def _construct(self, launch: Launch) -> None:
-        """Have ``launch`` construct, and look at what became of it and of the host."""
+        """Have ``launch`` construct, and check what happened to it and to the host."""
         self._step(launch, "start", launch.wait_for, "ready")
         if launch.hung or launch.status is not None:
             return
@@ -390,7 +399,7 @@ class Story:
         if before is not None and before is after:
             if launch.is_host:
                 self.broken.append(f"two hosts: {before.label} and {launch.label}")
-            elif self._can_be_bound():
+            elif not try_port(*self._place):
                 self.broken.append(f"{before.label} is the host, and its port can be bound")
         if (
             before is None
@@ -400,11 +409,11 @@ class Story:
             self.broken.append(f"{launch.label} found no host, and did not become it")
 
     def _settle(self, launch: Launch) -> None:
-        """Wait for what the host, if it lives, owes to this launch."""
+        """Wait for what the host, if it lives, still has to do for this launch."""
         host = self._host(except_for=launch)
         if host is None or launch.status != 0:
             return
-        with contextlib.suppress(Overdue):  # it will be found missing
+        with contextlib.suppress(Overdue):  # `judge` finds it missing
             deadline = time.monotonic() + PATIENCE
             while launch.label not in host.said("got") and host._read(deadline):
                 pass
@@ -421,34 +430,24 @@ class Story:
         return None
 
     def _end_hosts(self) -> None:
-        """Have each host release, and look whether its port is free then; it ends only afterwards."""
+        """Have each host release, and check whether its port is free then; it ends only afterwards."""
         for launch in self.launches:
             if self._host() and launch.is_host:
                 launch.leaving = True
                 launch.write("")
                 line = self._step(launch, "release", launch.wait_for, "released")
-                if line is not None and not self._can_be_bound():
+                if line is not None and try_port(*self._place):
                     self.broken.append(f"{launch.label} has released, and its port is not free")
                 launch.write("")
                 if not launch.hung:
                     self._step(launch, "end", launch.wait_for_end)
 
-    def _can_be_bound(self) -> bool:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(self._place)
-                probe.listen(1)
-            except OSError:
-                return False
-            return True
-
     def _came_to_pass(self) -> bool:
-        """Whether the fault has befallen the thread that it was meant for; strace writes line by line."""
+        """Whether the fault happened to the thread that it was meant for; strace writes line by line."""
         log = self.log.read_text(errors="replace") if self.log.exists() else ""
         if self.case.fault == KILL:
             return "killed by SIGKILL" in log
-        # Of one thread alone, strace does not print the number.
+        # For a single thread, strace does not print the number.
         main = str(self.launches[self._traced].process.pid)
         hit = [line.split()[0] for line in log.splitlines() if line.endswith("(INJECTED)")]
         return any(thread != main for thread in hit) if self.case.call.thread == "thread" else bool(hit)
@@ -474,13 +473,16 @@ def judge(story: Story) -> list[str]:
 
 
 def judge_end(launch: Launch, lost: bool) -> Iterator[str]:
-    """Yield what is wrong with how this process ended; ``lost``: it was not delivered, and had to be."""
-    if "Traceback" in launch.err and not is_documented(launch):
-        yield f"has a traceback: {last(launch.err)}"
-    if launch.status == 0 and launch.err:
-        yield f"ended with status 0 and said {last(launch.err)!r}"
+    """Yield what is wrong with how this process ended; ``lost``: it should have been delivered."""
+    err = LOGGED.sub("", launch.err)
+    if "Traceback" in err and not is_documented(launch):
+        yield f"has a traceback: {last(err)}"
+    if launch.status == 0 and err.strip():
+        yield f"ended with status 0 and said {last(err)!r}"
     elif launch.status == 0 and lost:
         yield "ended with status 0 and was not delivered"
+    elif launch.status == 0 and launch.asks and not launch.was_host and len(launch.said("printed")) < LINES:
+        yield "ended with status 0 and without all that was printed to it"
     elif launch.status and not launch.err:
         yield f"ended with status {launch.status} and said nothing"
     elif launch.status and launch.came_after_fault:
@@ -488,7 +490,7 @@ def judge_end(launch: Launch, lost: bool) -> Iterator[str]:
 
 
 def is_documented(launch: Launch) -> bool:
-    """Whether the docstring of the constructor names what it has raised."""
+    """Whether the constructor's docstring names the error that it raised."""
     return launch.said("raised") in (["OSError"], ["PermissionError"], ["RuntimeError"])
 
 
@@ -500,7 +502,7 @@ def last(text: str) -> str:
 
 
 def read_calls(log: str, role: str, home: str) -> list[Call]:
-    """Return the calls as strace has printed them, from the first socket or the first look at ``home`` on."""
+    """Return the calls that strace printed, from the first socket or the first access to ``home`` on."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     calls: list[Call] = []
     main = ""
@@ -509,13 +511,13 @@ def read_calls(log: str, role: str, home: str) -> list[Call]:
     for line in log.splitlines():
         match = re.match(r"(\d+) +\[ *(\d+)\] (\w+)\((.*)", line)
         if not match:
-            continue  # the end of a call, of a thread
+            continue  # the end of a call or of a thread
         thread, number, name, rest = match.groups()
         main = main or thread
         counts[thread, name] += 1
         begun = begun or name == "socket" or f'"{home}' in rest
-        # What it says, and its leave.
-        ours = name in ("readv", "write") and re.match(r"[012]\b", rest)
+        # Its reports, its permissions, and its last words on stderr.
+        ours = name in ("readv", "writev") or (name == "write" and re.match(r"2\b", rest))
         if begun and not ours:
             kind = "main" if thread == main else "thread"
             descriptor = re.match(r"\d*", rest).group()
@@ -527,7 +529,7 @@ def read_calls(log: str, role: str, home: str) -> list[Call]:
 
 
 def errnos_of(call: Call) -> list[str] | None:
-    """Return with what this call can fail; None if nobody has said it yet."""
+    """Return the errnos with which this call can fail; None if no row says so."""
     if any(re.fullmatch(names, call.name) for names in NEVER_FAIL):
         return []
     rows = [row for row in ERRNOS if re.fullmatch(row.call, call.name)]
@@ -542,7 +544,7 @@ def errnos_of(call: Call) -> list[str] | None:
 
 
 def make_cases(calls: list[Call]) -> Iterator[Case]:
-    """Yield each call with each fault, once: two threads that do the same count as one."""
+    """Yield each call with each fault once: if two threads do the same, that counts as one."""
     seen = set()
     for call in calls:
         for fault in (KILL, *(errnos_of(call) or ())):
@@ -553,13 +555,13 @@ def make_cases(calls: list[Call]) -> Iterator[Case]:
 
 
 def pad_for(case: Case, calls: list[Call]) -> tuple[int, int]:
-    """Return which call the main thread makes in vain, and how often, before it constructs.
+    """Return which call the main thread makes without effect, and how often, before it constructs.
 
-    strace counts the calls of each thread from 1. So that it is a thread of the
-    library that reaches the number, the main thread is beyond it from the start.
+    strace counts the calls of each thread from 1. The main thread is beyond the number from the start, so
+    that only a thread of the library can reach it.
     """
     same = [call.n for call in calls if call.name == case.call.name]
-    # More than were seen: how often is not the same in each run.
+    # More than in that run, since the number differs from run to run.
     never = case.call.thread == "main" or case.call.name.startswith(("exit", "rt_sigreturn"))
     return case.call.number, 0 if never else 2 * max(same) + 10
 
@@ -608,7 +610,7 @@ class Tool:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], epilog="The docstring of this file tells more."
+        description=__doc__.split("\n")[0], epilog="The docstring of this file says more."
     )
     parser.add_argument(
         "--case", action="append", metavar="ID", help="only this one; * and ? match; may be repeated"
@@ -624,9 +626,6 @@ def main(argv: list[str] | None = None) -> int:
     if sys.platform != "linux" or not shutil.which("strace"):
         print("strace is needed, which is on Linux alone (Debian: apt-get install strace)")
         return 2
-    if given.name and "name" not in inspect.signature(Socket_Singleton).parameters:
-        print("SKIPPED: Socket_Singleton has no parameter `name`")
-        return 0
     with tempfile.TemporaryDirectory() as folder:
         tool = Tool(Path(folder), given.name)
         calls = tool.find()

@@ -1,182 +1,168 @@
-"""What an observer says to a launch that asked, and how a launch reads it.
+"""What a launch that waits reads from the running instance, and shows: output and the answer.
 
-An answer is a frame: a byte for its kind, four for the length of what follows, most
-significant first, and that.
-
-============================  ============================================
-the observer                  the frame
-============================  ============================================
-returns ``None``              `NOTHING`
-returns an int, 0 to 255      `STATUS`, and that byte
-returns a str                 `TEXT`, and that in UTF-8
-raises ``SystemExit``         what the interpreter would make of its code
-raises anything else          `ERROR`, and ``TypeName: text``
-returns anything else         `ERROR`, and ``TypeName is no answer``
-returns a future              what it holds when it is done
-============================  ============================================
+They arrive in frames: one byte for the kind, four for the length of the content (most
+significant byte first), and the content.
 """
 
-from __future__ import annotations
-
+import codecs
 import sys
-
-from ._observers import Raised
-from ._settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
+# The kinds of frames. The answer is the last frame, and has one of the first four kinds.
 NOTHING = 0
-STATUS = 1
-TEXT = 2
-ERROR = 3
+STATUS = 1  # a byte
+TEXT = 2  # in UTF-8
+ERROR = 3  # its text, in UTF-8
+STDOUT = 4  # bytes that an observer has written
+STDERR = 5
+CUT = 6  # the last frame of a launch that was cut off, because it did not read
 
 # Bytes before what a frame holds: its kind and its length.
 FRAME_HEAD = 5
 
-# The highest exit status of a process.
-_LAST_STATUS = 255
+# The status of a program whose stdout is a closed pipe, as shells show it: 128 and SIGPIPE.
+READER_GONE = 141
 
 
-class Reply:
-    """Where the answer to one launch goes, once it is there.
-
-    `answer` is called by the thread that called the observers, and by the one on
-    which a future is done; `close` by whoever has the launch dropped. Only the
-    first of them has an effect at the host, which knows what it has sent.
-    """
-
-    def __init__(self, send: Callable[[bytes | None], None], settings: Settings) -> None:
-        self._send = send
-        self._settings = settings
-
-    def answer(self, result: object) -> None:
-        """Send what an observer returned, or what it `Raised`; or what the future that it returned holds."""
-        try:
-            if isinstance(result, Raised) or not hasattr(result, "add_done_callback"):
-                frame = self._frame_of(result)
-            else:
-                self._follow(result)
-                return
-        except BaseException as error:  # the result's own; or there is no memory for it
-            self._settings.tell_raised("Observer", "answer", error)
-            frame = self._frame_of(Raised(error))
-        self._send(frame)
-
-    def close(self) -> None:
-        """Say that no answer will come: the connection ends."""
-        self._send(None)
-
-    def hold_exit(self, seconds: float) -> None:
-        """Have the end of the interpreter wait until this is sent, but not longer than ``seconds``."""
-        import atexit
-        import threading
-
-        send, is_sent = self._send, threading.Event()
-
-        def send_and_let_go(frame: bytes | None) -> None:
-            send(frame)
-            is_sent.set()
-
-        self._send = send_and_let_go
-        atexit.register(is_sent.wait, seconds)
-
-    def _follow(self, future: Any) -> None:
-        def answer(done: Any) -> None:
-            try:
-                frame = self._frame_of(done.result())
-            except BaseException as error:  # cancelled, too
-                if not isinstance(error, SystemExit):
-                    self._settings.tell_raised("Future", future, error)
-                frame = self._frame_of(Raised(error))
-            self._send(frame)
-
-        future.add_done_callback(answer)
-
-    def _frame_of(self, result: object) -> bytes:
-        """Return the frame for ``result``; what is no answer is logged as well."""
-        if isinstance(result, Raised):
-            error = result.error
-            return _frame_of_exit(error) if isinstance(error, SystemExit) else _error(_shown(error))
-        if result is None:
-            return _frame(NOTHING, b"")
-        if isinstance(result, str):
-            return _frame(TEXT, encode_answer(result))
-        if type(result) is int and 0 <= result <= _LAST_STATUS:
-            return _frame(STATUS, bytes([result]))
-        text = f"{type(result).__name__} is no answer"
-        self._settings.tell_raised("Observer", "answer", TypeError(text))
-        return _error(text)
+class OutputError(Exception):
+    """The output of an observer cannot be shown here; the cause says why."""
 
 
 def encode_answer(text: str) -> bytes:
-    """Return ``text`` as it travels; what is not Unicode in it is escaped."""
-    return text.encode("utf-8", "backslashreplace")
+    """Return ``text`` as it travels: a file name that came in bytes goes as the same bytes."""
+    try:
+        return str.encode(text, "utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte, perhaps beside others that do
+        return b"".join(
+            str.encode(
+                char, "utf-8", "surrogateescape" if "\udc80" <= char <= "\udcff" else "backslashreplace"
+            )
+            for char in str.__str__(text)
+        )
 
 
-def read_frame(data: bytes | bytearray) -> tuple[int, bytes] | None:
-    """Return the kind and the body of the frame that ``data`` begins with; None if it is not whole."""
-    end = FRAME_HEAD + int.from_bytes(data[1:FRAME_HEAD], "big")
-    if len(data) < FRAME_HEAD or len(data) < end:
+def frame(kind: int, bodies: "list[bytes]") -> "list[bytes]":
+    """Return the pieces of one frame that holds ``bodies``."""
+    return [bytes([kind]) + sum(map(len, bodies)).to_bytes(FRAME_HEAD - 1, "big"), *bodies]
+
+
+class Frames:
+    """Reads frames as they arrive. Output is passed on at once, the answer when it is whole."""
+
+    def __init__(self, output: "Callable[[int, bytes], object]") -> None:
+        self._output = output  # called with the kind and some bytes of output
+        self._head = bytearray()  # of a frame, until it is whole
+        self._kind = NOTHING
+        self._left = 0  # bytes of that frame that have not arrived yet
+        self._body = bytearray()  # of the answer
+
+    def feed(self, data: bytes) -> "tuple[int, bytes] | None":
+        """Take what comes next; return the kind and the body of the last frame, once it is whole."""
+        rest = memoryview(data)
+        while rest:
+            if not self._left:
+                missing = FRAME_HEAD - len(self._head)
+                self._head += rest[:missing]
+                rest = rest[missing:]
+                if len(self._head) < FRAME_HEAD:
+                    break
+                self._kind, self._left = self._head[0], int.from_bytes(self._head[1:], "big")
+                self._head.clear()
+            part = bytes(rest[: self._left])
+            rest = rest[len(part) :]
+            self._left -= len(part)
+            if self._kind not in (STDOUT, STDERR):
+                self._body += part
+                if not self._left:
+                    return self._kind, bytes(self._body)
+            elif part:
+                self._output(self._kind, part)
         return None
-    return data[0], bytes(data[FRAME_HEAD:end])
 
 
-def read(answer: tuple[int, bytes]) -> tuple[str | int | None, str]:
-    """Return what an observer answered, and the text of what it raised, in the frame that a launch got."""
+def read(answer: "tuple[int, bytes]") -> "tuple[str | int | None, str]":
+    """Return the answer, and the text of the error, in the frame that a launch received."""
     kind, body = answer
     if kind == STATUS and body:
         return body[0], ""
     if kind == TEXT:
-        return body.decode("utf-8", "backslashreplace"), ""
+        return body.decode("utf-8", "surrogateescape"), ""
     if kind == ERROR:
-        return None, body.decode("utf-8", "backslashreplace") or "an error without a text"
+        return None, body.decode("utf-8", "surrogateescape") or "an error without a message"
     return None, "" if kind == NOTHING else f"an answer of an unknown kind ({kind})"
 
 
-def show(answer: str | int | None) -> str | int | None:
-    """Print a text on stdout; return the code for `SystemExit`.
+class Output:
+    """Where a launch shows what observers write: two text streams, by default those of this process."""
 
-    What the encoding of stdout has not is escaped, as Python does it for stderr. A
-    program without a stdout shows nothing.
-    """
-    if not isinstance(answer, str):
-        return answer
+    def __init__(self, stdout: "Any" = None, stderr: "Any" = None) -> None:
+        self._streams = {
+            STDOUT: sys.stdout if stdout is None else stdout,
+            STDERR: sys.stderr if stderr is None else stderr,
+        }
+        self._decoders: dict[int, Any] = {}  # for streams that take text alone, or another encoding
+
+    def write(self, kind: int, data: bytes) -> None:
+        """Show ``data`` at once. A program without that stream shows nothing.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        stream = self._streams[kind]
+        if stream is None or not data:
+            return
+        try:
+            encoding = getattr(stream, "encoding", None)
+            buffer = getattr(stream, "buffer", None)
+            if buffer is not None and encoding and encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+                stream.flush()
+                buffer.write(data)
+                buffer.flush()
+            else:
+                stream.write(self._text(kind, data, encoding))
+                stream.flush()
+        except Exception as error:
+            raise OutputError from error
+
+    def _text(self, kind: int, data: bytes, encoding: "str | None") -> str:
+        if kind not in self._decoders:
+            self._decoders[kind] = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        text: str = self._decoders[kind].decode(data)
+        # What another encoding cannot hold is escaped, as Python does it for stderr.
+        return text.encode(encoding, "backslashreplace").decode(encoding) if encoding else text
+
+    def show(self, answer: "str | int | None") -> "str | int | None":
+        """Show an answer that is a text, on a line of its own; return the code for `SystemExit`.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if not isinstance(answer, str):
+            return answer
+        if answer:
+            self.write(STDOUT, encode_answer(answer if answer.endswith("\n") else answer + "\n"))
+        return None
+
+
+def end_of_output(error: OutputError) -> "str | int":
+    """Return the code for `SystemExit` of a launch whose output cannot be shown."""
+    cause = error.__cause__
+    if isinstance(cause, BrokenPipeError):
+        forget_stdout()
+        return READER_GONE  # quietly, as any program in front of `head`
+    return f"Socket_Singleton: the output of the running instance cannot be shown: {cause}"
+
+
+def forget_stdout() -> None:
+    """Have the interpreter not try again, as it ends, to write what cannot be written."""
+    import os
+
     try:
-        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-        if sys.stdout is not None:
-            print(answer.encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except (OSError, ValueError) as error:
-        return f"Socket_Singleton: the answer could not be printed: {error}"
-    return None
-
-
-def _frame(kind: int, body: bytes) -> bytes:
-    return bytes([kind]) + len(body).to_bytes(FRAME_HEAD - 1, "big") + body
-
-
-def _error(text: str) -> bytes:
-    return _frame(ERROR, encode_answer(text))
-
-
-def _frame_of_exit(error: SystemExit) -> bytes:
-    """Return what the interpreter would make of ``error``: a status, or a text and the status 1."""
-    code = error.code
-    if code is None:
-        return _frame(NOTHING, b"")
-    if isinstance(code, int):
-        return _frame(STATUS, bytes([code & _LAST_STATUS]))
-    try:
-        return _error(str(code))
-    except BaseException as failure:  # of its own `__str__`
-        return _error(_shown(failure))
-
-
-def _shown(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except BaseException:  # the error's own `__str__`
-        text = ""
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name
+        number, descriptor = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    except (OSError, ValueError, AttributeError):
+        pass  # it has no descriptor

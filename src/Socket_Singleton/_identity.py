@@ -1,4 +1,4 @@
-"""Whose instance this is: where a name and a user lead to, and the key that proves both.
+"""Whose instance this is: where a name and a user lead to, and who proves to be both.
 
 The mapping is documented, and never changes: another one would be a second host. Take
 the BLAKE2b of 32 bytes over ``Socket_Singleton NUL user NUL name`` (the user as decimal
@@ -9,16 +9,12 @@ what systems hand to outgoing connections. The quotient gives three digits to th
 of 127.0.0.0/8 is this machine.
 """
 
-from __future__ import annotations
-
-import errno
 import os
-import time
 
-from . import _platform
+from . import _key_file
+from ._packet import encode_text
 from ._proof import Identity, digest
 from ._settings import ADDRESS, PORT
-from ._wire import encode_text
 
 # Below the ports that Linux (from 32768) and others (from 49152) hand to outgoing connections,
 # and above those that well-known services have.
@@ -30,18 +26,6 @@ _PARTS, _PART_VALUES = 3, 254
 # Bytes of the hash that decide the place: as much as the integers of most languages hold. There are
 # 2 ** 39 places, so no place is likelier than another by more than one in 2 ** 25.
 _PLACE_SIZE = 8
-
-# Bytes, those of a digest.
-KEY_SIZE = 32
-
-# Fixed, and not after $XDG_STATE_HOME: all launches of a user must find the same key.
-_FOLDER = (".local", "state", "Socket_Singleton")
-
-# Seconds between two tries to open the key, where it is denied for a moment.
-_DENIED_PAUSE = 0.005
-
-# What always helps, where the file does not do.
-_REMEDY = "give a secret instead (secret=)"
 
 
 def check_name(name: object) -> None:
@@ -55,7 +39,7 @@ def check_name(name: object) -> None:
         raise ValueError("name must not be empty")
 
 
-def place_of(name: str, user: str, whole_network: bool) -> tuple[str, int]:
+def place_of(name: str, user: str, whole_network: bool) -> "tuple[str, int]":
     """Return the address and port of ``name`` for ``user``.
 
     Args:
@@ -73,13 +57,13 @@ def place_of(name: str, user: str, whole_network: bool) -> tuple[str, int]:
     return ".".join(["127", *parts]), _FIRST_PORT + offset
 
 
-def place_unless_given(name: str, address: str, port: int) -> tuple[str, int]:
+def place_unless_given(name: str, address: str, port: int) -> "tuple[str, int]":
     """Return where ``name`` of this user is; what is not at its default stays as it is."""
-    own_address, own_port = place_of(name, _platform.user(), _platform.WHOLE_LOOPBACK)
+    own_address, own_port = place_of(name, _key_file.user(), _key_file.WHOLE_LOOPBACK)
     return (own_address if address == ADDRESS else address), (own_port if port == PORT else port)
 
 
-def identify(name: str, secret: bytes | None, make_key: bool) -> Identity:
+def identify(name: str, secret: "bytes | None", make_key: bool) -> Identity:
     """Return who proves to be ``name``: by ``secret``, or by the key of this user.
 
     Args:
@@ -89,78 +73,18 @@ def identify(name: str, secret: bytes | None, make_key: bool) -> Identity:
         OSError: it cannot be made or read, or is not to be trusted. FileNotFoundError:
             there is none, and it was not to be made.
     """
+    return Identity(encode_text("name", name), key_for(secret, make_key), *_key_file.network())
+
+
+def key_for(secret: "bytes | None", make_key: bool) -> bytes:
+    """Return the key: the secret's, or that of this user. Arguments and errors are those of `identify`."""
     # A key of BLAKE2b ends at 64 bytes; a secret may be longer.
-    hashed = None if secret is None else digest(secret)
-    key = hashed or _key_of_user(make_key)
-    return Identity(encode_text("name", name), key)
+    return _key_file.key_of_user(make_key) if secret is None else digest(secret)
 
 
-def _key_of_user(make: bool) -> bytes:
-    path = ""
-    try:
-        folder = _platform.state_base(_FOLDER)
-        path = os.path.join(folder, "key")
-        if make and not os.path.lexists(path):
-            _make_key(folder, path)
-        return _read_key(folder, path)
-    except _NotTrusted as distrust:
-        raise PermissionError(errno.EACCES, f"{distrust}; or {_REMEDY}", path) from None
-    except OSError as error:
-        text = f"{error.strerror}: the key that proves whose instance this is cannot be had; {_REMEDY}"
-        raise type(error)(error.errno, text, path) from None
-
-
-class _NotTrusted(Exception):
-    """Somebody else may know this key; the text says why, and what to do."""
-
-
-def _read_key(folder: str, path: str) -> bytes:
-    """Return the key in the file ``path``, if nobody else can have put it there or read it."""
-    try:
-        descriptor = _open_key(path)
-    except OSError:
-        if os.path.islink(path):
-            raise _NotTrusted(f"it is a link; remove it: {path}") from None
-        raise
-    try:
-        problem = _platform.why_not_private(os.fstat(descriptor), os.lstat(folder))
-        if problem:
-            raise _NotTrusted(f"{problem}: {path}")
-        key = os.read(descriptor, KEY_SIZE + 1)
-    finally:
-        os.close(descriptor)
-    if len(key) != KEY_SIZE:
-        raise _NotTrusted(f"the file has not {KEY_SIZE} bytes; remove it when no instance runs: {path}")
-    return key
-
-
-def _open_key(path: str) -> int:
-    until = time.monotonic() + _platform.DENIED_TIME
-    while True:
-        try:
-            return os.open(path, _platform.READ_NO_LINK)
-        except PermissionError:
-            if time.monotonic() >= until:
-                raise
-        time.sleep(_DENIED_PAUSE)
-
-
-def _make_key(folder: str, path: str) -> None:
-    """Make the file ``path`` with a new key, whole from its first moment on; or leave it, if it is there."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    unfinished = f"{path}.{os.getpid()}.{os.urandom(8).hex()}"
-    descriptor = os.open(unfinished, _platform.CREATE_NO_LINK, 0o600)
-    try:
-        try:
-            os.write(descriptor, os.urandom(KEY_SIZE))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _platform.give_name(unfinished, path)
-    except FileExistsError:
-        pass  # another launch was first, and its key is everybody's
-    finally:
-        try:
-            os.unlink(unfinished)
-        except FileNotFoundError:
-            pass  # it has one name, the right one
+def identify_without_key(name: str, error: FileNotFoundError) -> Identity:
+    """Return who asks for ``name`` where there is no key, as ``error`` says: nobody can prove to have it."""
+    network, doubt = _key_file.network()
+    no_key = f"this user has no key yet: {error.filename}" if error.filename else str(error.strerror)
+    doubt = f"{no_key}; {doubt}" if doubt else no_key
+    return Identity(encode_text("name", name), os.urandom(_key_file.KEY_SIZE), network, doubt)

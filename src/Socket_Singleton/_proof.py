@@ -1,4 +1,4 @@
-"""A connection between a launch and a host that have a name: bytes in, bytes and events out.
+"""The launch's side of a connection between a launch and a host that have a name, and the proof of both.
 
 Each side proves to the other that it has the same key before an argument is sent. Lengths
 are fixed, numbers have their most significant byte first:
@@ -9,56 +9,22 @@ host: hello             01, nonce (32), process id (4), proof of the host (32);
                         or ``NAK`` and a reason, if it is of another kind
 launch: claim           flags (1; bit 0: it waits for an answer), length of the
                         packet (4), its digest (32), proof of the launch (32)
-launch: packet          arguments, each with a NUL behind it
+launch: packet          the working directory; variables, as ``NAME=value``; an empty
+                        part; the arguments: each with a NUL behind it
 host                    ``ACK``; or ``NAK`` and a reason
-host, if asked          one frame: see `_answers`
+host, if asked          frames: see `_answers`
 ======================  ======================================================
 
 A proof is the keyed BLAKE2b (RFC 7693), 32 bytes long, of a label, all that was said
 before it, and what both must agree upon: the name, and the address and port at which
-they are connected. So nobody can pass on what is said at another port, and what is
-sent back, or sent again, proves nothing.
+they are connected, with the network that a loopback address belongs to. So nobody can
+pass on what is said at another port, or in another network, and what is sent back, or
+sent again, proves nothing.
 
-==========  ================================  ==================================
-`HostSide`  and then comes                    is
-==========  ================================  ==================================
-greeting    another protocol, an old packet   over: it raises
-greeting    a hello                           proving; it says its own hello
-proving     a claim with a wrong proof        over: it raises
-proving     a claim                           receiving
-receiving   all of the packet                 whole: it has `words`
-==========  ================================  ==================================
-
-============  ==============================  ==================================
-`LaunchSide`  and then comes                  is
-============  ==============================  ==================================
-greeting      anything but a proof            over: it has `found` somebody else
-greeting      a proof                         waiting; it says claim and packet
-waiting       ``NAK``; ``ACK``                over; over, or asking
-asking        a frame                         over: it has its `answer`
-============  ==============================  ==================================
+The host's side is `_host.proof.HostSide`.
 """
 
-from __future__ import annotations
-
 import os
-
-from ._wire import (
-    ACK,
-    HELLO,
-    LONGEST_LINE,
-    MAX_PACKET,
-    NAK,
-    NEEDS_A_NAME,
-    NEEDS_NO_NAME,
-    NO_PROOF,
-    Answer,
-    Foreign,
-    PacketTooLong,
-    Refused,
-    is_foreign,
-    meaning_of,
-)
 
 try:
     # The C module under `hashlib`, which loads OpenSSL and takes 5 ms; this takes 0.3.
@@ -66,199 +32,140 @@ try:
 except ImportError:
     from hashlib import blake2b
 
-from _operator import _compare_digest
+from _operator import _compare_digest as compare_digest  # hmac, which has it too, takes 2 ms
+
+from ._packet import (
+    ACK,
+    HELLO,
+    MAX_PACKET,
+    NAK,
+    NEEDS_A_NAME,
+    NEEDS_NO_NAME,
+    NUL,
+    Answer,
+    encode,
+    encode_text,
+    meaning_of,
+)
+
+__all__ = ["compare_digest"]  # what is imported here for others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Tuple
+    from typing import Any, Callable, Sequence, Tuple
 
     Answered = Tuple[int, bytes]
 
 NONCE_SIZE = 32
 PROOF_SIZE = 32
-_PID_SIZE = 4
-_LENGTH_SIZE = 4
+PID_SIZE = 4
+LENGTH_SIZE = 4
 
-_HOST_HELLO = b"\x01"
-_HOST_HELLO_SIZE = 1 + NONCE_SIZE + _PID_SIZE + PROOF_SIZE
-_CLAIM_SIZE = 1 + _LENGTH_SIZE + PROOF_SIZE + PROOF_SIZE
+HOST_HELLO = b"\x01"
+_HOST_HELLO_SIZE = 1 + NONCE_SIZE + PID_SIZE + PROOF_SIZE
 
 # One for each direction: what comes back is no proof.
-_HOST_LABEL = b"host\0"
-_LAUNCH_LABEL = b"launch\0"
+HOST_LABEL = b"host\0"
+LAUNCH_LABEL = b"launch\0"
 
-_ASKS = 1
-
-# What a host may say in place of its hello: that it is none of this kind. Any other refusal is
-# for a host that has proved itself, or a stranger could have launches end quietly: `ENOUGH_CLIENTS`.
-_UNPROVED_REFUSALS = (NAK + NEEDS_NO_NAME, NAK + NEEDS_A_NAME)
+ASKS = 1  # bit 0 of the flags
 
 # Bytes of a foreign answer that are shown.
 _GLIMPSE = 32
 
-GREETING = "greeting"
-PROVING = "proving"
-RECEIVING = "receiving"
-WAITING = "waiting"
-ASKING = "asking"
-WHOLE = "whole"
+_PROVED_NOTHING = "did not prove that it is this application"
+
+# The states of `LaunchSide`, in their order; when it has `found` something, it is over.
+GREETING = "greeting"  # its hello is said
+WAITING = "waiting"  # the host has proved itself, and has been given claim and packet
+ASKING = "asking"  # the host owns the launch, and will answer
 
 
 class Identity:
-    """Whose instance: the name, and the key that is its proof."""
+    """Whose instance, and where: the name, the key that is its proof, and the network it is in."""
 
-    __slots__ = ("key", "name")
+    __slots__ = ("doubt", "key", "name", "network")
 
-    def __init__(self, name: bytes, key: bytes) -> None:
+    def __init__(self, name: bytes, key: bytes, network: bytes = b"", doubt: str = "") -> None:
         self.name = name
         self.key = key
+        self.network = network  # `_key_file.network`
+        self.doubt = doubt  # what this side lacks to recognize the other, for a message
 
     def prove(self, label: bytes, said: bytes, place: bytes) -> bytes:
-        """Return the proof of who says ``said`` at ``place``."""
+        """Return the proof of this identity over ``said``, at ``place``."""
         parts = (said, self.name, place)
         framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return blake2b(label + framed, digest_size=PROOF_SIZE, key=self.key).digest()
 
 
-def digest(data: bytes | bytearray) -> bytes:
+def digest(data: "bytes | bytearray") -> bytes:
     """Return the BLAKE2b of ``data``, 32 bytes."""
     return blake2b(data, digest_size=PROOF_SIZE).digest()
 
 
-def place_bytes(name: Any) -> bytes:
-    """Return an address and port, as the system names them, in the form that both sides have."""
+def encode_launch(argv: "Sequence[str]", environ: "Sequence[str]" = ()) -> bytes:
+    """Return the packet of a launch: ``argv``, and where this process was started.
+
+    Args:
+        environ: the names of the variables that it brings, if they are set.
+
+    Raises:
+        TypeError, ValueError: an argument cannot travel; or all is more than `MAX_PACKET` bytes.
+    """
+    try:
+        cwd = os.getcwd()
+    except OSError:
+        cwd = ""  # it was deleted
+    brought = [f"{name}={os.environ[name]}" for name in environ if name in os.environ]
+    head = [encode_text("the environment", text) + NUL for text in (cwd, *brought, "")]
+    packet = b"".join(head) + encode(argv)
+    if len(packet) > MAX_PACKET:
+        raise ValueError(f"arguments and environment take {len(packet)} bytes; the limit is {MAX_PACKET}")
+    return packet
+
+
+def place_bytes(name: "Any", network: bytes) -> bytes:
+    """Return an address and port, as the system names them in ``network``, as both sides write it."""
     address = str(name[0]).partition("%")[0]  # a zone is each side's own word
     if address.startswith("::ffff:"):  # IPv4 on a socket of IPv6
         address = address[len("::ffff:") :]
-    return f"{address} {name[1]}".encode()
-
-
-class HostSide:
-    """The host's side of one connection. It has the face of `_wire.Packet`."""
-
-    __slots__ = (
-        "_data",
-        "_digest",
-        "_identity",
-        "_length",
-        "_place",
-        "_said",
-        "_state",
-        "asks",
-        "proved",
-        "words",
-    )
-
-    def __init__(self, identity: Identity, local: Any) -> None:
-        """Make one for a connection that was accepted at ``local``, as the system names it."""
-        self._identity = identity
-        self._place = place_bytes(local)
-        self._data = bytearray()
-        self._said = b""  # both hellos
-        self._length = 0
-        self._digest = b""
-        self._state = GREETING
-        self.asks = False
-        self.proved = False
-        self.words: bytearray | None = None
-
-    @property
-    def started(self) -> bool:
-        """Whether a single byte has arrived."""
-        return self._state != GREETING or bool(self._data)
-
-    def feed(self, data: bytes) -> bytes:
-        """Take what the launch says next, and return what to say to it.
-
-        Raises:
-            Foreign: it is another protocol.
-            Refused: it is a packet without a name, or it proves nothing.
-            PacketTooLong: the packet is, or does not end where it should.
-        """
-        before = len(self._data)
-        self._data += data
-        say = b""
-        if self._state == GREETING:
-            say = self._greet(before)
-        if self._state == PROVING and len(self._data) >= _CLAIM_SIZE:
-            self._judge_claim(bytes(self._data[:_CLAIM_SIZE]))
-        if self._state == RECEIVING:
-            self._receive()
-        return say
-
-    def end(self, hung_up: bool = True) -> bool:
-        """Take the end of the stream; the packet is not whole then.
-
-        Raises:
-            Refused: what came was no hello, and not more of anything.
-        """
-        del hung_up
-        if self._state == GREETING and self._data:
-            raise Refused(NEEDS_A_NAME)
-        return False
-
-    def _greet(self, before: int) -> bytes:
-        data = self._data
-        if not HELLO.startswith(data[: len(HELLO)]):
-            foreign = is_foreign(data, before if before > len(HELLO) else 0)
-            if foreign:
-                raise Foreign
-            if foreign is False or len(data) > LONGEST_LINE:
-                raise Refused(NEEDS_A_NAME)
-            return b""
-        if len(data) < len(HELLO) + NONCE_SIZE:
-            return b""
-        hello = bytes(data[: len(HELLO) + NONCE_SIZE])
-        del data[: len(hello)]
-        mine = _HOST_HELLO + os.urandom(NONCE_SIZE) + os.getpid().to_bytes(_PID_SIZE, "big")
-        self._said = hello + mine
-        self._state = PROVING
-        return mine + self._identity.prove(_HOST_LABEL, self._said, self._place)
-
-    def _judge_claim(self, claim: bytes) -> None:
-        said, proof = claim[:-PROOF_SIZE], claim[-PROOF_SIZE:]
-        mine = self._identity.prove(_LAUNCH_LABEL, self._said + said, self._place)
-        if not _compare_digest(proof, mine):
-            raise Refused(NO_PROOF)
-        self.asks = bool(said[0] & _ASKS)
-        self._length = int.from_bytes(said[1 : 1 + _LENGTH_SIZE], "big")
-        self._digest = said[1 + _LENGTH_SIZE :]
-        if self._length > MAX_PACKET:
-            raise PacketTooLong
-        self.proved = True
-        del self._data[:_CLAIM_SIZE]
-        self._state = RECEIVING
-
-    def _receive(self) -> None:
-        if len(self._data) > self._length:
-            raise PacketTooLong
-        if len(self._data) == self._length:
-            if digest(self._data) != self._digest:
-                raise Refused(NO_PROOF)
-            self._state, self.words = WHOLE, self._data
-            if self._data and not self._data.endswith(b"\0"):
-                self._data += b"\0"
+    place = f"{address} {name[1]}".encode()
+    is_loopback = address.startswith("127.") or address == "::1"  # another place in each network
+    return place + b" " + network if network and is_loopback else place
 
 
 class LaunchSide:
-    """The launch's side of one connection. It has the face of `_wire.Parcel`."""
+    """The launch's side of one connection. It has the methods of `_packet.Parcel`."""
 
     __slots__ = (
-        "_data", "_identity", "_packet", "_place", "_said", "_state",
+        "_data", "_frames", "_identity", "_output", "_packet", "_place", "_said", "_state",
         "answer", "asks", "committed", "found", "owned", "pid", "seen",
     )  # fmt: skip
 
     ends_stream = False  # its end means that the launch is gone
 
-    def __init__(self, identity: Identity, packet: bytes | None, asks: bool = False) -> None:
-        """Make one that hands ``packet`` over; with None it only finds out who is there."""
+    def __init__(
+        self,
+        identity: Identity,
+        packet: "bytes | None",
+        output: "Callable[[int, bytes], object] | None" = None,
+    ) -> None:
+        """Make one that hands ``packet`` over; with None it only finds out who is there.
+
+        Args:
+            output: called with the kind and the bytes of what observers write; None: the launch
+                does not wait for an answer.
+        """
         self._identity = identity
         self._packet = packet
         self._place = b""
         self._data = bytearray()
         self._said = b""
         self._state = GREETING
-        self.asks = asks
+        self._output = output
+        self._frames: Any = None  # an `_answers.Frames`, once the answer begins
+        self.asks = output is not None
         self.committed = False
         self.owned = False
         self.found: str | None = None
@@ -266,44 +173,54 @@ class LaunchSide:
         self.pid: int | None = None  # of the host, which has proved itself
         self.answer: Answered | None = None
 
-    def open(self, remote: Any) -> bytes:
+    def open(self, remote: "Any") -> bytes:
         """Return what to say first to a host at ``remote``, as the system names it."""
-        self._place = place_bytes(remote)
+        self._place = place_bytes(remote, self._identity.network)
         self._said = HELLO + os.urandom(NONCE_SIZE)
         return self._said
 
     def feed(self, data: bytes) -> bytes:
         """Take what the host says (nothing: its end), and return what to say to it."""
-        self._data += data
         over = not data
+        if self._state != ASKING:
+            self._data += data
         if self._state == GREETING:
             return self._judge_hello(over)
         if self._state == WAITING:
-            self._judge_reply(over)
+            data = self._judge_reply(over)
         if self._state == ASKING:
-            self._read_answer(over)
+            self._read_answer(data, over)
         return b""
 
     def _judge_hello(self, over: bool) -> bytes:
         data = bytes(self._data)
-        if data[:2] in _UNPROVED_REFUSALS:
-            self.found, self.seen = meaning_of(data)
-        elif not data:
-            self._find_stranger("it ended the connection without a word")
-        elif data != NAK and (data[:1] != _HOST_HELLO or len(data) > _HOST_HELLO_SIZE):
-            self._find_stranger(f"it answers {data[:_GLIMPSE]!r}")
-        elif over:
-            self._find_stranger("it ended the connection before it had proved itself")
-        elif len(data) == _HOST_HELLO_SIZE:
+        is_hello = data[:1] == HOST_HELLO
+        if is_hello and len(data) == _HOST_HELLO_SIZE:
             return self._judge_proof(data[:-PROOF_SIZE], data[-PROOF_SIZE:])
+        if is_hello and len(data) > _HOST_HELLO_SIZE:
+            self._find_unproven(f"it answers {data[:_GLIMPSE]!r}, and {_PROVED_NOTHING}")
+        elif is_hello and over:
+            self._find_unproven(f"it ended the connection in the middle of its hello, and {_PROVED_NOTHING}")
+        elif not data:
+            self._find_unproven(f"it ended the connection without sending anything, and {_PROVED_NOTHING}")
+        elif data[:2] == NAK + NEEDS_A_NAME:  # it may be of another version
+            self._find_unproven(meaning_of(data)[1])
+        elif data[:2] == NAK + NEEDS_NO_NAME:
+            self.found, self.seen = meaning_of(data)
+        elif not is_hello and (data != NAK or over):
+            # Any other refusal is for a host that has proved itself, or a stranger could have launches end
+            # quietly: `ENOUGH_CLIENTS`.
+            self.found = Answer.FOREIGN
+            self.seen = f"it answers {data[:_GLIMPSE]!r}, and {_PROVED_NOTHING}"
         return b""
 
     def _judge_proof(self, hello: bytes, proof: bytes) -> bytes:
         self._said += hello
-        if not _compare_digest(proof, self._identity.prove(_HOST_LABEL, self._said, self._place)):
-            self._find_stranger(
-                "it has another name, or another key: another user's, another secret's or another home's"
-            )
+        if not compare_digest(proof, self._identity.prove(HOST_LABEL, self._said, self._place)):
+            others = "another name, or another key (another user's, another secret's or another home's)"
+            if self._identity.network:
+                others += ", or it is in another network (a container's or another machine's)"
+            self._find_unproven(f"it {_PROVED_NOTHING}: it has {others}")
             return b""
         self.pid = int.from_bytes(hello[1 + NONCE_SIZE :], "big")
         if self._packet is None:
@@ -311,29 +228,38 @@ class LaunchSide:
             return b""
         self._data.clear()
         self._state, self.committed = WAITING, True
-        claim = bytes([_ASKS if self.asks else 0]) + len(self._packet).to_bytes(_LENGTH_SIZE, "big")
+        claim = bytes([ASKS if self.asks else 0]) + len(self._packet).to_bytes(LENGTH_SIZE, "big")
         claim += digest(self._packet)
-        proof = self._identity.prove(_LAUNCH_LABEL, self._said + claim, self._place)
+        proof = self._identity.prove(LAUNCH_LABEL, self._said + claim, self._place)
         return claim + proof + self._packet
 
-    def _judge_reply(self, over: bool) -> None:
+    def _judge_reply(self, over: bool) -> bytes:
+        """Judge how the host takes the packet, and return what came behind that."""
         if not self._data:
             self.found, self.seen = Answer.SILENT, "it ended the connection without an answer"
         elif self.asks and self._data.startswith(ACK):
-            del self._data[:1]
             self._state, self.owned = ASKING, True
         elif self._data != NAK or over:
             self.found, self.seen = meaning_of(bytes(self._data))
+        return bytes(self._data[1:])
 
-    def _read_answer(self, over: bool) -> None:
-        from ._answers import read_frame
+    def _read_answer(self, data: bytes, over: bool) -> None:
+        from ._answers import CUT, Frames
 
-        self.answer = read_frame(self._data)
-        if self.answer is not None:
-            self.found = Answer.OWNED
-        elif over:
-            self.found, self.seen = Answer.LOST, "it ended the connection"
+        assert self._output is not None
+        if self._frames is None:
+            self._frames = Frames(self._output)
+        last = self._frames.feed(data)
+        if last is None:
+            if over:
+                self.found, self.seen = Answer.LOST, "it ended the connection"
+        elif last[0] == CUT:
+            self.found, self.seen = Answer.SEVERED, "this launch did not read it"
+        else:
+            self.found, self.answer = Answer.OWNED, last
 
-    def _find_stranger(self, seen: str) -> None:
-        self.found = Answer.FOREIGN
-        self.seen = f"{seen}, and did not prove to be this application"
+    def _find_unproven(self, seen: str) -> None:
+        """End with a host that may be the right one: nothing is certain without its proof."""
+        doubt = f"; {self._identity.doubt}" if self._identity.doubt else ""
+        self.found = Answer.UNPROVEN
+        self.seen = seen + doubt

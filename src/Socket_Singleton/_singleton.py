@@ -1,49 +1,44 @@
-"""The class, and its exception. Read this file first: what a launch does, and what can be asked of it."""
-
-from __future__ import annotations
+"""The class and its exception. Read this file first: what a launch does, and what an application can ask."""
 
 import sys
 import time
 
-from . import _client, _platform, _settings
+from . import _client, _settings, _system
 from ._client import Endpoint
+from ._packet import Answer, encode
 from ._settings import ADDRESS, FOR_EVER, PORT, Settings
-from ._wire import Answer, Parcel, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from types import TracebackType
-    from typing import Any, Callable, NoReturn, Sequence, TypeVar
+    from typing import Any, Callable, NoReturn, Sequence, TextIO, TypeVar
 
     from typing_extensions import Concatenate, ParamSpec
 
-    from ._client import Outcome, Talk
-    from ._delivery import Delivery
-    from ._host import Host
+    from ._answers import Output
+    from ._client import Outcome
+    from ._host.delivery import Delivery
+    from ._host.host import Host
+    from ._host.launch import Launch
     from ._proof import Identity, LaunchSide
 
     Self = TypeVar("Self", bound="Socket_Singleton")
     P = ParamSpec("P")
 
-# Seconds that the interpreter's exit waits for observers to take what the host
-# owns, and for the answer of one that has released: nothing to a person, plenty for
-# an observer that only queues, or returns.
+# Seconds that the interpreter's exit waits for observers to take the launches that the host
+# still owns, and for an observer that has called `release` to answer. A person does not notice
+# it, and it is plenty for an observer that only adds to a queue, or returns.
 EXIT_TIME = 0.2
 
-_OTHER_INSTANCE = (
-    "Another instance is already bound & listening @ {} on port {} and only one may run at a time."
-)
-
-# What `delivered` is after an answer: whether the host has the arguments; None: not known, or not
-# tried. After all others it is False.
-_DELIVERED = {Answer.OWNED: True, Answer.LOST: True, Answer.CLOSED: None, Answer.FOUND: None}
-
-# After these a launch ends as one that did what it was to do.
-_GOOD_ENDS = (Answer.OWNED, Answer.ENOUGH, Answer.CLOSED, Answer.FOUND)
+# Seconds that `release` waits for the observer thread to end, if no observer is running. If one is, the
+# end of the interpreter waits instead: a subinterpreter that ends while one of its threads is in its last
+# steps aborts the process.
+THREAD_END_TIME = 0.5
 
 
-def _view(room: str, name: str, doc: str) -> Any:
-    """Return an attribute of the application that is one of what is in ``room``."""
+def _view(room: str, name: str, doc: str) -> "Any":
+    """Return a property that reads and writes the attribute ``name`` of ``room``."""
     return property(
         lambda app: getattr(getattr(app, room), name),
         lambda app, value: setattr(getattr(app, room), name, value),
@@ -54,236 +49,264 @@ def _view(room: str, name: str, doc: str) -> Any:
 class Socket_Singleton:
     """Lets one instance of an application run at a time.
 
-    The first launch binds the port and is the *host*. Every later launch finds
-    the port taken, hands its ``sys.argv[1:]`` to the host and ends, inside this
-    constructor. The host calls the observers registered with `trace`.
+    The first launch binds the port and becomes the *host*. Every later launch finds
+    the port taken, hands its ``sys.argv[1:]`` to the host and exits, inside this
+    constructor. The host calls the observers that were registered with `trace`.
 
-    A launch that could be neither host nor delivered says why: on stderr with
-    exit status 1, or as the text of the error. It tries for 2 seconds at most.
+    A launch that cannot become the host, and whose arguments the host does not accept, fails
+    with a message: on stderr with exit status 1, or as the text of the exception. It tries
+    for 2 seconds at most.
 
-    In a ``multiprocessing`` worker that is importing a module the constructor does
+    In a ``multiprocessing`` worker that is importing a module, the constructor does
     nothing: workers are not launches.
 
-    Methods and properties may be used from any thread, from an observer and
-    from a signal handler. The instance is a context manager that calls
-    `release` at its end.
+    Methods and properties may be used from any thread, from observers and from signal
+    handlers. The instance is a context manager that calls `release` on exit.
 
     Args:
-        address (str): the IPv4 or IPv6 address, or host name, to bind and to
-            reach the host at. A wildcard (``"0.0.0.0"``, ``"::"``, ``""``)
-            binds all of the machine's addresses, and is reached over loopback.
-        port (int): 0 to 65535; choose a fixed one from 1024 to 32767. 0 binds
-            a free one, then found in the attribute ``port``. A number in a
-            string will do.
-        timeout (float): seconds after which the host gives up the port by
-            itself; until then the program does not end, unless `release` is
-            called. 0: never, and it may end at any time.
-        client (bool): whether a second launch hands its arguments over. If
-            not, it only ends.
-        strict (bool): how a second launch ends: ``True`` with ``SystemExit``,
-            ``False`` with `MultipleSingletonsError`.
-        release_threshold (int): the host gives up the port at this many
-            launches; the last of them is still delivered. 0: never.
-        max_clients (int): the arguments of later launches than this many are
-            ignored. 0: none are.
-        verbose (bool): print a line beginning ``Socket_Singleton:`` to stdout
-            when an observer raises, a client has the wrong secret or sends
-            what is not a packet, or a host cannot be reached.
-        secret (str | None): what clients must show before they are listened
-            to; the same for the host and the launches. ``None`` or ``""``: no
-            secret. With a name it is the key of the proof, and is not sent.
-        argv (Sequence[str] | None): what a second launch hands over. ``None``:
-            its ``sys.argv[1:]``. At most 8 MiB in all.
-        notify_empty (bool): call the observers, with ``()``, also for a launch
-            without arguments.
-        dispatch (Callable | None): takes a function of no arguments and has it
-            run on the thread where observers belong (``queue.put``,
-            ``loop.call_soon_threadsafe``, ``executor.submit`` ...). It is
-            called on the observer thread, once for each launch. If it raises,
-            the launch stays first in `arguments`, and is tried again when the
-            next one comes. ``None``: observers run on the observer thread.
-        wait (float): seconds to wait for the port to come free before this is
-            a second launch; ``float("inf")``: for ever.
-        name (str | None): whose instance this is: the application, for this user.
-            Address and port follow from it where they are left at their defaults.
-            Host and launch prove to each other that they are of this name and
-            user before an argument is sent; whoever else has the port is told apart.
-        answer (bool): a second launch waits for what the observers say, and ends
-            with it. For the host it changes nothing. Needs a name.
+        address (str): the IPv4 or IPv6 address or host name to bind, at which launches
+            reach the host. A wildcard (``"0.0.0.0"``, ``"::"``, ``""``) binds all addresses
+            of the machine; launches then reach the host over loopback.
+        port (int): a number from 0 to 65535, also as a string. Choose a fixed one from 1024 to
+            32767. With 0 the system chooses a free port, which the attribute ``port`` shows.
+        timeout (float): the number of seconds after which the host gives up the port. Until
+            then the program does not exit, unless `release` is called. 0 means no timeout, and
+            the program may exit at any time.
+        client (bool): whether a second launch hands over its arguments. If ``False``, it just
+            exits.
+        strict (bool): whether a second launch raises ``SystemExit``; if ``False``, it raises
+            `MultipleSingletonsError`.
+        release_threshold (int): the host gives up the port after this many launches; the last
+            of them is still delivered. 0 means no threshold.
+        max_clients (int): the arguments of any launches beyond this many are ignored. 0 means
+            no limit.
+        verbose (bool): print a line that begins with ``Socket_Singleton:`` to stdout when an
+            observer raises, when a client has the wrong secret or sends something that is not
+            a packet, and when a host cannot be reached.
+        secret (str | None): a secret that the host and its launches share, and without which
+            the host ignores a client. ``None`` and ``""`` mean no secret. With a name, the
+            secret is the key of the proof, and is never sent.
+        argv (Sequence[str] | None): what a second launch hands over, 8 MiB at most. ``None``
+            means ``sys.argv[1:]``.
+        notify_empty (bool): call the observers for launches without arguments too, with an
+            empty `Launch`.
+        dispatch (Callable | None): a function that takes a function without arguments and
+            arranges for it to be called on the thread where observers should run
+            (``queue.put``, ``loop.call_soon_threadsafe``, ``executor.submit`` ...). It is
+            called on the observer thread, once per launch. If it raises, the launch stays first
+            in `arguments` and is tried again when the next one arrives. With ``None``,
+            observers run on the observer thread.
+        wait (float): how many seconds to wait for the port to become free before handing over;
+            ``float("inf")`` waits for ever.
+        name (str | None): the name of the application; it stands for one instance for each
+            user. Address and port are computed from it unless they are given; giving the default
+            value (``port=1337``) is the same as leaving it out. Before any argument is sent, host
+            and launch prove to each other that they belong to this name and user, so any other
+            program on the port is recognized.
+        answer (bool | float): a second launch waits until the observers have answered, shows
+            what they print meanwhile, and exits with their answer. With a number, it waits
+            for that many seconds at most and then fails with a message, although the host may
+            still act on the launch. Has no effect on the host. Needs a name.
+        environ (Sequence[str]): the names of the environment variables that a second launch hands
+            over if they are set, such as ``("XDG_ACTIVATION_TOKEN",)``. Needs a name.
 
     Raises:
-        SystemExit: this is not the host, and ``strict``: without a code when
-            the host took the launch, with the status that it answered, or with the
-            reason as its message.
-        MultipleSingletonsError: this is not the host, and not ``strict``.
-        TypeError, ValueError: a parameter cannot be used. No socket was opened.
-        OSError: the address cannot be bound, for another reason than that it
-            is in use; it is not known (``socket.gaierror``); the system is out
-            of descriptors; the key that goes with a name cannot be made or
-            read. Nothing stays open.
-        RuntimeError: the system is out of threads. Nothing stays open.
+        SystemExit: another instance is the host, and ``strict`` is true. There is no exit code
+            if the host accepted the launch; otherwise the code is the status that it answered, or
+            a message that says what went wrong.
+        MultipleSingletonsError: another instance is the host, and ``strict`` is false.
+        TypeError, ValueError: a parameter is invalid. No socket was opened.
+        OSError: the address cannot be bound for a reason other than being in use; it cannot be
+            resolved (``socket.gaierror``); the system is out of descriptors; or the key
+            for the name cannot be created or read. Nothing is left open.
+        RuntimeError: the system is out of threads or does not allow one here (in an isolated
+            subinterpreter), or this object has already been constructed. Nothing is left open.
 
-    Attributes:
-        address, port, timeout, client, strict, release_threshold, max_clients,
-        verbose, secret, name, answer, argv, notify_empty, dispatch, wait: as given,
-            numbers as numbers, ``address`` and ``port`` as they follow from the name.
-            The host looks at ``release_threshold``, ``max_clients``, ``verbose``,
-            ``secret``, ``notify_empty`` and ``dispatch`` as it runs; each is
-            checked when it is set. To set the others changes nothing.
+    Each parameter is available as an attribute of the same name, numbers as numbers, and
+    ``address`` and ``port`` as computed from the name. Setting ``release_threshold``,
+    ``max_clients``, ``verbose``, ``secret``, ``notify_empty`` or ``dispatch`` takes effect while
+    the host is running; the value is checked when it is set. Setting any of the others has no effect.
     """
 
-    release_threshold: int = _view("_settings", "release_threshold", "The host ends at this many launches.")
-    max_clients: int = _view("_settings", "max_clients", "Later launches than this many are ignored.")
-    verbose: bool = _view("_settings", "verbose", "Whether to print what goes wrong.")
-    secret: str | None = _view("_settings", "secret", "What clients must show, from now on.")
-    notify_empty: bool = _view(
-        "_settings", "notify_empty", "Whether observers hear of launches without arguments."
+    release_threshold: int = _view(
+        "_settings", "release_threshold", "The number of launches after which the host gives up the port."
     )
-    dispatch: Callable[[Callable[[], object]], object] | None = _view(
-        "_settings", "dispatch", "What has observers run where they belong."
+    max_clients: int = _view(
+        "_settings", "max_clients", "The number of launches after which further ones are ignored."
+    )
+    verbose: bool = _view("_settings", "verbose", "Whether to print a line when something goes wrong.")
+    secret: "str | None" = _view("_settings", "secret", "The secret that clients must send from now on.")
+    notify_empty: bool = _view(
+        "_settings", "notify_empty", "Whether observers are called for launches without arguments."
+    )
+    dispatch: "Callable[[Callable[[], object]], object] | None" = _view(
+        "_settings", "dispatch", "The function that takes observers to the thread where they should run."
     )
 
     # For code that was written for 2.0.0.
-    _observers: dict[Any, Any] = _view("_observing", "registered", "Observer to its args and kwargs.")
-    _arguments: list[tuple[str, ...]] = _view(
-        "_inbox", "heard", "Launches that found no observer; a live list."
+    _observers: "dict[Any, Any]" = _view("_observing", "registered", "The observers, with args and kwargs.")
+    _arguments: "list[tuple[str, ...]]" = _view(
+        "_inbox", "kept", "A live list of the launches for which there was no observer."
     )
 
+    _is_derived: "bool | None" = None  # see `Endpoint`
+
     # None until this launch is the host.
-    _host: Host | None = None
-    _made_delivery: Delivery | None = None
+    _host: "Host | None" = None
+    _made_delivery: "Delivery | None" = None
+    # Whether `release` was called. Set by any thread, never unset.
+    _released = False
 
     def __init__(
         self,
         address: str = ADDRESS,
-        port: int | str = PORT,
-        timeout: float | str = 0,
+        port: "int | str" = PORT,
+        timeout: "float | str" = 0,
         client: bool = True,
         strict: bool = True,
-        release_threshold: int | str = 0,
-        max_clients: int | str = 0,
+        release_threshold: "int | str" = 0,
+        max_clients: "int | str" = 0,
         verbose: bool = False,
-        secret: str | None = None,
+        secret: "str | None" = None,
         *,
-        argv: Sequence[str] | None = None,
+        argv: "Sequence[str] | None" = None,
         notify_empty: bool = False,
-        dispatch: Callable[[Callable[[], object]], object] | None = None,
-        wait: float | str = 0,
-        name: str | None = None,
-        answer: bool = False,
+        dispatch: "Callable[[Callable[[], object]], object] | None" = None,
+        wait: "float | str" = 0,
+        name: "str | None" = None,
+        answer: "bool | float" = False,
+        environ: "Sequence[str]" = (),
     ) -> None:
+        if self._host is not None or self._made_delivery is not None:
+            raise RuntimeError(f"this {type(self).__name__} is already constructed: make a new one")
         self.address = _settings.address_text(address)
         self.port: int = _settings.port_number(port)
         self.timeout = _settings.seconds("timeout", timeout)
         self.client = bool(client)
         self.strict = bool(strict)
-        self._settings = Settings(release_threshold, max_clients, verbose, secret, notify_empty, dispatch)
+        self._settings = Settings(
+            release_threshold=release_threshold,
+            max_clients=max_clients,
+            verbose=verbose,
+            secret=secret,
+            notify_empty=notify_empty,
+            dispatch=dispatch,
+        )
         self.name = name
-        self.answer = bool(answer)
+        self.answer = _settings.limit(answer)
+        self.environ = _settings.variables(environ)
         self.argv = None if argv is None else _settings.words(argv)
         if self.argv is not None:
-            encode(self.argv, self._settings.secret_bytes)  # raises now what would be raised too late
+            encode(self.argv, self._settings.secret_bytes)  # what it raises would come too late otherwise
         self.wait = _settings.seconds("wait", wait, for_ever=True)
-        if self.answer and name is None:
-            raise ValueError("answer needs a name: only a launch with a name can be answered")
+        if name is None and (self.answer is not False or self.environ):
+            asked = "answer" if self.answer is not False else "environ"
+            raise ValueError(f"{asked} needs a name: without one, nobody can tell who answers")
         if name is not None:
             from . import _identity
 
             _identity.check_name(name)
+            self._is_derived = (self.address, self.port) == (ADDRESS, PORT)
             self.address, self.port = _identity.place_unless_given(name, self.address, self.port)
-        if not _platform.is_worker_importing():
+        if not _system.is_worker_importing():
             try:
                 self._launch()
             except BaseException:
-                # Whatever comes, be it out of a signal handler at any step: nothing is left.
-                self.release()
+                # Whatever is raised, even by a signal handler, nothing may be left behind. This does not
+                # call the `release` of a subclass, which may need what its constructor has yet to create.
+                Socket_Singleton.release(self)
                 raise
 
     def _launch(self) -> None:
-        """Be the host; or hand over, and end."""
+        """Become the host, or hand over and end."""
         identity = self._identify()
         endpoint = Endpoint(self.address, self.port)
+        endpoint.is_derived = self._is_derived
         try:
             if not endpoint.claim(self.wait):
                 outcome = self._hand_over(endpoint, identity)
                 if not outcome.claimed:
-                    self._end(outcome)
+                    self._end(endpoint, outcome)
             self._serve(endpoint, identity)
         except BaseException:
             endpoint.drop_listener()
             raise
 
-    def _identify(self) -> Identity | None:
+    def _identify(self) -> "Identity | None":
         if self.name is None:
             return None
         from ._identity import identify
 
         return identify(self.name, self._settings.secret_bytes, make_key=True)
 
-    def _hand_over(self, endpoint: Endpoint, identity: Identity | None) -> Outcome:
-        """Hand the arguments to whoever has the port; or have the port, if it comes free."""
+    def _hand_over(self, endpoint: Endpoint, identity: "Identity | None") -> "Outcome":
+        """Hand the arguments to whoever has the port, or claim the port if it becomes free."""
+        now = time.monotonic()
+        patience = now + self.answer if _settings.is_limit(self.answer) else FOR_EVER
         new_talk = None
         if self.client:
-            _platform.let_come_to_front()
-            argv = sys.argv[1:] if self.argv is None else self.argv
-            new_talk = _talks(argv, identity, self._settings.secret_bytes, self.answer)
+            _system.let_come_to_front()
+            argv = getattr(sys, "argv", [])[1:] if self.argv is None else self.argv
+            output = self._output().write if self.answer is not False else None
+            new_talk = _client.talks(argv, identity, self._settings.secret_bytes, self.environ, output)
         elif identity is not None:
             new_talk = _questions(identity)
-        deadline = time.monotonic() + _client.HAND_OVER_TIME
-        return _client.hand_over(endpoint, new_talk, deadline, FOR_EVER, self._say_missed)
+        deadline = min(now + _client.HAND_OVER_TIME, patience)
+        if self.answer is False:
+            return _client.hand_over(endpoint, new_talk, deadline, patience, self._say_missed)
+        from ._answers import OutputError, end_of_output
 
-    def _end(self, outcome: Outcome) -> NoReturn:
-        """End this launch, which is not the host, with what was found."""
-        failure = self._failure(outcome)
+        try:
+            return _client.hand_over(endpoint, new_talk, deadline, patience, self._say_missed)
+        except OutputError as error:
+            if self.strict:
+                raise SystemExit(end_of_output(error)) from None
+            return _client.Outcome(
+                False, Answer.SEVERED, f"its output cannot be shown: {error.__cause__}", None
+            )
+
+    def _output(self) -> "Output":
+        from ._answers import Output
+
+        return Output()
+
+    def _end(self, endpoint: Endpoint, outcome: "Outcome") -> "NoReturn":
+        """End this launch, which is not the host, as the outcome says."""
+        if self.strict and outcome.found == Answer.OWNED and not self.answer:
+            raise SystemExit  # the usual end, without an import
+        from . import _outcome
+
+        failure: str | int | None = _outcome.failure(endpoint, self.name, outcome, self.answer is not False)
         answer: str | int | None = None
-        status: str | int | None = None
-        if self.answer and outcome.found == Answer.OWNED and outcome.talk is not None:
+        word = outcome.found
+        if self.answer is not False and outcome.found == Answer.OWNED and outcome.talk is not None:
             from . import _answers
 
             answer, failure = _answers.read(outcome.talk.answer)
+            word = _outcome.REFUSED if failure else _outcome.ANSWERED
             if self.strict and not failure:
-                status = _answers.show(answer)
+                try:
+                    raise SystemExit(self._output().show(answer))
+                except _answers.OutputError as error:
+                    failure = _answers.end_of_output(error)
         if self.strict:
-            raise SystemExit(failure or status)
+            raise SystemExit(failure)
         raise MultipleSingletonsError(
-            failure or _OTHER_INSTANCE.format(self.address, self.port),
+            failure or _outcome.OTHER_INSTANCE.format(self.address, self.port),
             address=self.address,
             port=self.port,
-            delivered=_DELIVERED.get(outcome.found, False),
+            delivered=_outcome.DELIVERED.get(outcome.found, False),
             pid=getattr(outcome.talk, "pid", None),
             answer=answer,
+            outcome=word,
         )
 
-    def _failure(self, outcome: Outcome) -> str | None:
-        """Return why this launch cannot end as one that was taken; None if it can."""
-        if outcome.found == Answer.LOST:
-            return (
-                f"Socket_Singleton: {self._whom()} has taken this launch, but ended before it answered"
-                f" ({outcome.seen}); it may have been acted upon"
-            )
-        if outcome.found in _GOOD_ENDS:
-            return None
-        return (
-            f"Socket_Singleton: {self._whom()} is in use, but no instance there confirmed"
-            f" that it has taken this launch ({outcome.seen}){self._remedy(outcome.found)}"
-        )
-
-    def _whom(self) -> str:
-        return _place(self.address, self.port, self.name)
-
-    def _remedy(self, found: str) -> str:
-        """Return what a person can do about who is there."""
-        if self.name:
-            strange = found in (Answer.FOREIGN, Answer.REJECTED, Answer.SILENT)
-            return "; end the program that has the port, or choose another port" if strange else ""
-        return "; choose another port, or a name" if found == Answer.FOREIGN else ""
-
-    def _serve(self, endpoint: Endpoint, identity: Identity | None) -> None:
-        """Be the host."""
-        # Imported here because most launches are never a host.
-        import atexit
-
-        from ._host import Host
+    def _serve(self, endpoint: Endpoint, identity: "Identity | None") -> None:
+        """Become the host."""
+        # Imported here because most launches never become the host.
+        from ._host import exits
+        from ._host.host import Host
+        from ._host.threads import THREADS_START_LATE
 
         listener = endpoint.listener
         assert listener is not None
@@ -291,49 +314,52 @@ class Socket_Singleton:
         new_talk = self._host_talks(identity)
         self._host = Host(listener, self._settings, self._delivery, self.timeout, new_talk)
         endpoint.listener = None
-        atexit.register(self._end_with_interpreter)
+        exits.add(self, self._host, self._end_with_interpreter)
         self._host.start()
-        if not _platform.THREADS_START_LATE:
+        if not THREADS_START_LATE:
             self._delivery.wake()
 
-    def _host_talks(self, identity: Identity | None) -> Callable[[Any], Any]:
+    def _host_talks(self, identity: "Identity | None") -> "Callable[[Any], Any]":
         """Return what makes the host's side of a new connection."""
         settings = self._settings
-        if identity is None or self.name is None:
-            from ._wire import Packet
+        if identity is None:
+            from ._host.packet import Packet
 
             return lambda _: Packet(settings.secret_bytes)
-        from ._identity import identify
-        from ._proof import HostSide
+        from ._host.proof import HostSide
+        from ._identity import key_for
+        from ._proof import Identity
 
-        name, first, first_secret = self.name, identity, settings.secret_bytes
+        first, first_secret = identity, settings.secret_bytes
 
-        def new_talk(sock: Any) -> HostSide:
-            secret = settings.secret_bytes
-            known = first if secret == first_secret else identify(name, secret, make_key=True)
+        def new_talk(sock: "Any") -> "HostSide":
+            secret, known = settings.secret_bytes, first
+            if secret != first_secret:
+                # The network of the first identity, because by now (after a chroot) it may not be readable.
+                known = Identity(first.name, key_for(secret, make_key=True), first.network)
             return HostSide(known, sock.getsockname())
 
         return new_talk
 
     @property
-    def _delivery(self) -> Delivery:
-        """The way from the host to the observers; made when somebody needs it, who may be no host."""
+    def _delivery(self) -> "Delivery":
+        """The way from the host to the observers, created when it is first needed, not only by a host."""
         if self._made_delivery is None:
-            from ._delivery import Delivery
+            from ._host.delivery import Delivery
 
             overridden = type(self)._append_args is not Socket_Singleton._append_args  # noqa: SLF001
             made = Delivery(self._settings, self._append_args if overridden else None)
-            # One step: two threads may have come here at once, and go on with the same one.
+            # A single step: if two threads arrive here at the same time, both get the same object.
             delivery: Delivery = self.__dict__.setdefault("_made_delivery", made)
             return delivery
         return self._made_delivery
 
     @property
-    def _observing(self) -> Any:
+    def _observing(self) -> "Any":
         return self._delivery.observers
 
     @property
-    def _inbox(self) -> Any:
+    def _inbox(self) -> "Any":
         return self._delivery.inbox
 
     @property
@@ -345,292 +371,372 @@ class Socket_Singleton:
         return self._host.clients if self._host is not None else 0
 
     def __str__(self) -> str:
-        return f"{type(self).__name__}(address={self.address!r}, port={self.port})"
+        name = "" if self.name is None else f", name={self.name!r}"
+        return f"{type(self).__name__}(address={self.address!r}, port={self.port}{name})"
 
     def __repr__(self) -> str:
         return (
-            f"{str(self)[:-1]}, timeout={self.timeout}, client={self.client}, strict={self.strict},"
-            f" release_threshold={self.release_threshold}, max_clients={self.max_clients},"
-            f" verbose={self.verbose}, secret={'***' if self.secret else None},"
+            f"{type(self).__name__}(address={self.address!r}, port={self.port}, timeout={self.timeout},"
+            f" client={self.client}, strict={self.strict}, release_threshold={self.release_threshold},"
+            f" max_clients={self.max_clients}, verbose={self.verbose},"
+            f" secret={'***' if self.secret else None},"
             f" observers={len(self._observers)}, clients={self._clients}, listening={self._listening},"
             f" argv={self.argv}, notify_empty={self.notify_empty}, dispatch={self.dispatch},"
-            f" wait={self.wait}, name={self.name!r}, answer={self.answer})"
+            f" wait={self.wait}, name={self.name!r}, answer={self.answer}, environ={self.environ})"
         )
 
-    def __enter__(self: Self) -> Self:
+    def __enter__(self: "Self") -> "Self":
+        if self._released:
+            raise RuntimeError("the port has been released; construct a new instance to guard this block")
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        kind: "type[BaseException] | None",
+        error: "BaseException | None",
+        trace: "TracebackType | None",
     ) -> None:
         self.release()
 
     @property
-    def arguments(self) -> tuple[tuple[str, ...], ...]:
-        """The launches that the host owns and no observer was given yet, oldest first.
+    def arguments(self) -> "tuple[Launch, ...]":
+        """The launches that the host has accepted and that no observer has received yet, oldest first.
 
-        They wait here for the first `trace`, and stay after `release`. While nobody
-        observes, at most 16 MiB wait; beyond it the oldest are dropped. A copy; one
-        decoding of all that waits for each look.
+        They wait here for the first `trace`, and remain after `release`. While no observer is
+        registered, at most 16 MiB are kept; beyond that, the oldest are dropped. Each access
+        returns a new tuple and decodes all waiting launches.
         """
         return self._made_delivery.inbox.snapshot() if self._made_delivery is not None else ()
 
     @property
     def clients(self) -> int:
-        """How many clients came since this host began.
+        """The number of clients that this host has had so far.
 
-        A client is a connection that sent a whole packet, or the wrong secret.
+        A client is a connection that has sent a complete packet or the wrong secret.
         """
         return self._clients
 
     def trace(
-        self, observer: Callable[Concatenate[tuple[str, ...], P], object], *args: P.args, **kwargs: P.kwargs
+        self,
+        observer: "Callable[Concatenate[Launch, P], object]",
+        *args: "P.args",
+        **kwargs: "P.kwargs",
     ) -> None:
-        """Call ``observer(arguments, *args, **kwargs)`` for every launch from now on.
+        """Call ``observer(launch, *args, **kwargs)`` for every launch from now on.
 
-        ``arguments`` is a tuple of ``str``: what ``sys.argv[1:]`` held in the
-        second launch. A launch without arguments calls nobody, unless
-        ``notify_empty``. Launches that waited for the first observer come first.
+        ``launch`` is a `Launch`: a tuple of the strings in ``sys.argv[1:]`` of the second launch, which
+        also has that launch's working directory and streams to its terminal. Observers are not called
+        for launches without arguments, unless ``notify_empty`` is set. Launches that arrived
+        before the first observer was registered are delivered first.
 
-        Observers run where ``dispatch`` takes them; without it, on one daemon
-        thread of their own: one launch at a time in order of arrival, each
-        through all observers in order of registration. Neither the host nor
-        second launches wait for them. When one raises, by ``SystemExit`` too,
-        only that call ends; the error is logged (logger ``Socket_Singleton``, level ERROR; a
-        line on stdout as well, if ``verbose``). They may call anything here,
-        `release` included.
+        Observers run where ``dispatch`` takes them, or else on a daemon thread of their own. They
+        receive one launch at a time in order of arrival, and are called in order of registration.
+        Neither the host nor second launches wait for them. If an observer raises an exception,
+        even ``SystemExit``, only that call ends. The error is logged (logger
+        ``Socket_Singleton``, level ERROR), and a line is printed to stdout if ``verbose`` is
+        set. Observers may call any method, including `release`.
 
-        To a launch that asked (``answer=True``, `ask`) the first observer answers that
-        does not return ``None``, by what it returns or raises: a ``str`` is printed,
-        an ``int`` from 0 to 255 is the exit status, a future (anything with
-        ``add_done_callback``) is waited for.
+        If the launch waits for an answer (``answer=True``, `ask`), the first observer that raises
+        or does not return ``None`` provides it: a ``str`` is printed, an ``int`` from 0 to 255 is
+        the exit status, and a future (any object with ``add_done_callback``) is waited for. A
+        future that an observer returns is kept until it is done, and its exception is logged.
 
-        To trace an observer again changes its ``args`` and ``kwargs``.
+        Registering an observer again replaces its ``args`` and ``kwargs``.
 
         Raises:
-            TypeError: ``observer`` cannot be called, has no hash, or is a coroutine function.
+            TypeError: ``observer`` is not callable or not hashable, or it is a coroutine
+                function, a generator function or an async generator function.
         """
-        from ._observers import check
+        from ._host.observers import check
 
         check(observer)
         self._delivery.observers.add(observer, args, kwargs)
         if self._host is not None:
             self._delivery.wake()
 
-    def untrace(self, observer: Callable[..., object]) -> None:
-        """End `trace` for ``observer``; do nothing if it is not registered.
+    def untrace(self, observer: "Callable[..., object]") -> None:
+        """Stop calling ``observer``; do nothing if it is not registered.
 
-        A call of it that has begun on another thread goes on.
+        A call that is already running on another thread continues.
         """
         self._delivery.observers.remove(observer)
 
     def release(self) -> None:
-        """Give up the port; done when it returns: anyone can bind it at once.
+        """Give up the port. When this method returns, anyone can bind it.
 
-        Launches under way that the host does not own yet claim the port
-        themselves. Those that wait for an answer get it if it is there already; else
-        they are told that none will come. Only the one whose observer calls this
-        is answered by what that then returns. Observers are forgotten: none is called
-        any more, though a call that has begun goes on. What they were not given stays
-        in `arguments`. To release again does nothing.
+        Launches that are connecting but have not been accepted yet claim the port themselves.
+        Launches whose observer is running at this moment still get its answer. Others that wait
+        for an answer get it if it already exists, and otherwise fail with a message. As long as
+        an answer is outstanding, only programs that set ``SO_REUSEADDR``, as launches do, can bind
+        the port; on Windows it remains taken for up to a second.
+
+        No observer is called any more, although a call that is already running continues. Launches
+        that were not delivered remain in `arguments`. Calling this method again does nothing.
 
         Raises:
             RuntimeError: the host's thread did not end within 10 seconds.
         """
         host, delivery = self._host, self._made_delivery
-        if host is not None and delivery is not None:
-            import atexit
-
-            reply = delivery.current_reply()
-            if reply is not None:
-                # Before the port is free: the program may be in `join`, and end as soon as it is.
-                reply.hold_exit(EXIT_TIME)
-            host.close(reply)
-            atexit.unregister(self._end_with_interpreter)
+        if host is not None:
+            self._released = True
+            host.close()
+        has_ended = True
         if delivery is not None:
             delivery.stop()
             delivery.observers.forget()
+            has_ended = delivery.join(0.0 if delivery.is_calling else THREAD_END_TIME)
+        if host is not None and host.has_ended and has_ended:
+            from ._host import exits
+
+            exits.discard(self)
 
     def close(self) -> None:
-        """Do as `release`; the name is that of version 1.0.0."""
+        """Do the same as `release`, under its name in version 1.0.0."""
         self.release()
 
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until the port is given up: by `release`, ``timeout`` or ``release_threshold``.
+    def join(self, timeout: "float | None" = None) -> bool:
+        """Wait until the port is given up by `release`, ``timeout`` or ``release_threshold``.
 
-        Ctrl-C ends the wait, in the main thread.
+        In the main thread, Ctrl-C ends the wait.
 
         Args:
-            timeout: seconds to wait at most; None: for ever.
+            timeout (float | None): the maximum number of seconds to wait. ``None`` means no limit.
 
         Returns:
-            bool: False if the time was over first.
+            bool: ``False`` if the time ran out first, otherwise ``True``.
         """
         limit = -1.0 if timeout is None else float(_settings.seconds("timeout", timeout, for_ever=True))
-        return self._host is None or _platform.wait_for(self._host.given_up.wait, limit)
+        if self._host is None:
+            return True
+        from ._wakeup import wait_for
+
+        return wait_for(self._host.given_up.wait, limit)
 
     def _end_with_interpreter(self) -> None:
-        """At exit: free the port, let observers have what is owned if they are quick, release."""
+        """At exit: free the port, give observers a moment to take what the host still owns, and release."""
         assert self._host is not None
-        self._host.close(leave_askers=True)
+        until = time.monotonic() + EXIT_TIME
+        self._host.stop_accepting()
         self._delivery.drain(EXIT_TIME)
         self.release()
+        self._host.finish(max(until - time.monotonic(), 0.0))
+        self._delivery.join(max(until - time.monotonic(), 0.0))
 
     @staticmethod
     def send(
-        argv: Sequence[str],
+        argv: "Sequence[str]",
         address: str = ADDRESS,
-        port: int | str = PORT,
-        secret: str | None = None,
-        timeout: float | str = 2.0,
+        port: "int | str" = PORT,
+        secret: "str | None" = None,
+        timeout: "float | str" = 2.0,
         *,
-        name: str | None = None,
+        name: "str | None" = None,
     ) -> None:
-        """Hand ``argv`` to the running host, as a launch would; return when the host owns it.
+        """Hand ``argv`` to the running host, as a launch would, and return when the host has accepted it.
 
-        From any program and any thread. Never becomes the host, never ends the
-        program.
+        Any program may call this, on any thread. It never becomes the host, and never exits.
 
         Args:
-            argv (Sequence[str]): what the host's observers are called with.
-            address (str), port (int), secret (str | None), name (str | None):
-                those of the host.
-            timeout (float): seconds for everything.
+            argv (Sequence[str]): the arguments that the host's observers receive.
+            address (str): the address of the host.
+            port (int): the port of the host.
+            secret (str | None): the secret of the host.
+            timeout (float): the maximum number of seconds for the whole call.
+            name (str | None): the name of the host.
 
         Raises:
-            ConnectionRefusedError: nobody listens there. Windows needs more than
-                2 seconds to say so; within less this is a ``TimeoutError``.
-            TimeoutError: no answer in time. The host may still come to own it.
-            ConnectionError: somebody answered, but did not confirm: another
-                program, or another application; a host that takes no more
-                (``max_clients``), or has another secret; or a host of version
-                2.0.0, which cannot confirm, though it has taken what it could read.
-            TypeError, ValueError: an argument cannot be used.
-            OSError: the address is not known; the key that goes with a name cannot be read.
+            ConnectionRefusedError: nobody listens there. Windows takes more than 2 seconds to find
+                that out, so a shorter ``timeout`` raises ``TimeoutError`` instead.
+            TimeoutError: there was no reply in time. The host may still accept the arguments.
+            ConnectionError: somebody replied, but did not accept the arguments: another program or
+                another application; a host that accepts no more launches (``max_clients``) or
+                has another secret; or a host of version 2.0.0, which cannot confirm it, although it
+                has taken what it could read.
+            TypeError, ValueError: an argument is invalid.
+            OSError: the address cannot be resolved, or the key for the name cannot be read.
         """
-        words = _settings.words(argv)
-        found = _Place(address, port, secret, name)
-        deadline = time.monotonic() + _settings.seconds("timeout", timeout)
-        _client.send(found.endpoint, found.talks(words, False), deadline)
+        from . import _remote
+
+        _remote.send(_remote.Place(address, port, secret, name), argv, timeout)
 
     @staticmethod
     def ask(
-        argv: Sequence[str],
+        argv: "Sequence[str]",
         *,
         name: str,
-        secret: str | None = None,
-        timeout: float | str | None = None,
+        secret: "str | None" = None,
+        timeout: "float | str | None" = None,
         address: str = ADDRESS,
-        port: int | str = PORT,
-    ) -> str | int | None:
-        """Hand ``argv`` to the running host, and return what its observers answer.
+        port: "int | str" = PORT,
+        wait: "float | str" = 0,
+        stdout: "TextIO | None" = None,
+        stderr: "TextIO | None" = None,
+    ) -> "str | int | None":
+        """Hand ``argv`` to the running host, and return the answer of its observers.
 
-        From any program and any thread. The hand-over has 2 seconds; the answer
-        may take as long as it does.
+        Any program may call this, on any thread. It never becomes the host. The host has 2 seconds
+        to accept the arguments, while the answer may take as long as ``timeout`` allows.
 
         Args:
-            argv (Sequence[str]): what the host's observers are called with.
-            name (str), secret (str | None), address (str), port (int): those of the host.
-            timeout (float | None): seconds for everything; None: no limit.
+            argv (Sequence[str]): the arguments that the host's observers receive.
+            name (str): the name of the host.
+            secret (str | None): the secret of the host.
+            timeout (float | None): the maximum number of seconds for the whole call. ``None`` means
+                no limit.
+            address (str): the address of the host, if it is not the one computed from the name.
+            port (int): the port of the host, if it is not the one computed from the name.
+            wait (float): how many seconds to wait for the application if it is not running, for
+                example because it is just starting. They count towards ``timeout``.
+                ``float("inf")`` waits for ever.
+            stdout (TextIO | None): the stream on which everything that observers write to
+                ``launch.stdout`` appears at once. ``None`` means ``sys.stdout``. An exception that
+                the stream raises is raised here.
+            stderr (TextIO | None): the same for ``launch.stderr``. ``None`` means ``sys.stderr``.
 
         Returns:
-            str | int | None: what the first observer returned that did not return None.
+            str | int | None: the return value of the first observer that did not return ``None``.
 
         Raises:
-            RuntimeError: the observer raised; the text is the error's.
-            ConnectionRefusedError: the application does not run.
-            TimeoutError: no answer in time. The host may still act upon it.
-            ConnectionError: somebody else is there; or the host ended before it
-                answered, and may have acted upon it: the text says so.
-            TypeError, ValueError, OSError: as `send`.
+            RuntimeError: the observer raised an exception; this one has its text.
+            ConnectionRefusedError: the application is not running.
+            TimeoutError: there was no answer in time. The host may still act on the arguments.
+            ConnectionError: somebody else is there; or the host ended before it answered and may
+                have acted on the arguments. The message says which.
+            TypeError, ValueError, OSError: as for `send`.
         """
-        from . import _answers
+        from . import _remote
 
-        words = _settings.words(argv)
-        found = _Place(address, port, secret, _required(name))
-        now = time.monotonic()
-        patience = FOR_EVER if timeout is None else now + _settings.seconds("timeout", timeout, for_ever=True)
-        deadline = min(now + _client.HAND_OVER_TIME, patience)
-        talk = _client.send(found.endpoint, found.talks(words, True), deadline, patience)
-        value, failure = _answers.read(talk.answer)
-        if failure:
-            raise RuntimeError(failure)
-        return value
+        place = _remote.Place(address, port, secret, _required(name))
+        return _remote.ask(place, argv, timeout, wait, stdout, stderr)
 
     @staticmethod
     def is_running(
-        address: str = ADDRESS, port: int | str = PORT, *, name: str | None = None, secret: str | None = None
+        address: str = ADDRESS,
+        port: "int | str" = PORT,
+        *,
+        name: "str | None" = None,
+        secret: "str | None" = None,
     ) -> bool:
-        """Return whether somebody listens there; a host does not count it as a client.
+        """Return whether somebody listens at an address and port, or whether an application is running.
 
-        With ``name``: whether that application of this user runs, and has proved it.
-        It takes 2 seconds at most, 3 on Windows. A host of version 2.0.0 does count it.
+        With ``name``, the application of that name and user has to prove that it is the one. The
+        call takes 2 seconds at most, 3 on Windows. The host does not count it as a client, unless
+        it is of version 2.0.0.
+
+        Args:
+            address (str): the address of the host.
+            port (int): the port of the host.
+            name (str | None): the name of the application.
+            secret (str | None): the secret of the host; only used with a name.
+
+        Returns:
+            bool: ``False`` only if nobody listens there or, with ``name``, if whoever listens is
+                certainly not this application.
 
         Raises:
-            TimeoutError: somebody seems to listen, but accepts no connection.
-            OSError: the address is not known; the key that goes with a name cannot be read.
+            TimeoutError: it is not certain, because there was no reply in time; with ``name``,
+                the application probably does not respond.
+            ConnectionError: it is not certain for another reason: the host has another name or
+                key, the network is unreachable, or the connection is not permitted.
+            OSError: the address cannot be resolved, or the key for the name cannot be read.
         """
-        if name is not None:
-            return Socket_Singleton.pid_of(name, secret=secret, address=address, port=port) is not None
-        found = _Place(address, port, secret, None)
-        return _look(found, None) == Answer.FOUND
+        from . import _remote
+
+        return _remote.look(_remote.Place(address, port, secret, name)).is_there
 
     @staticmethod
     def pid_of(
-        name: str, *, secret: str | None = None, address: str = ADDRESS, port: int | str = PORT
-    ) -> int | None:
-        """Return the process id of the running instance, which has proved itself; None if there is none.
+        name: str, *, secret: "str | None" = None, address: str = ADDRESS, port: "int | str" = PORT
+    ) -> "int | None":
+        """Return the process id of the running instance, which has to prove that it is the one.
+
+        Args:
+            name (str): the name of the application.
+            secret (str | None): the secret of the host.
+            address (str): the address of the host, if it is not the one computed from the name.
+            port (int): the port of the host, if it is not the one computed from the name.
+
+        Returns:
+            int | None: the process id; ``None`` only if nobody listens there, or if whoever
+                listens is certainly not this application.
 
         Raises:
-            TimeoutError: somebody seems to listen there, but accepts no connection.
-            OSError: the key of this user cannot be read.
+            TimeoutError, ConnectionError, OSError: it is not certain; see `is_running`.
         """
-        found = _Place(address, port, secret, _required(name))
-        identity = found.identity()
-        if identity is None:
-            return None
-        asked: list[LaunchSide] = []
+        from . import _remote
 
-        def question() -> LaunchSide:
-            asked.append(_questions(identity)())
-            return asked[-1]
+        return _remote.look(_remote.Place(address, port, secret, _required(name))).pid
 
-        return asked[-1].pid if _look(found, question) == Answer.FOUND else None
+    @staticmethod
+    def relaunch(argv: "Sequence[str]", **popen: "Any") -> "subprocess.Popen[Any]":
+        """Start this program again with ``argv``, the way it was started itself. Call `release` first.
 
-    def _append_args(self, args: tuple[str, ...]) -> object:
-        """Notify the observers of one launch, in the calling thread, before it returns.
+        It may have been started as a script, with ``-m``, by a console script, as a zipapp or as a
+        frozen application. The new process has the same interpreter with the same options, even in
+        a virtual environment. It starts in the directory where this process was started, unless
+        ``cwd`` is given. ``argv`` holds all of its arguments; ``sys.argv`` is not used. A
+        program that runs under another one (a profiler, a debugger, `runpy`) is started directly.
 
-        With no observer registered the launch waits in `arguments`. Subclasses
-        may override this: every launch then passes through here, on the
-        observer thread or where ``dispatch`` takes it. What it returns is the answer
-        to a launch that asked.
+        Args:
+            argv (Sequence[str]): the ``sys.argv[1:]`` of the new process.
+            **popen: further arguments for `subprocess.Popen`, such as ``cwd`` and ``env``.
+
+        Returns:
+            subprocess.Popen: the new process.
+
+        Raises:
+            RuntimeError: an instance in this process still holds its port, so the new process would
+                hand ``argv`` over to it; or the program cannot be started again, because it was
+                started with ``python -c`` or at the prompt.
+            TypeError, ValueError, OSError: as for `subprocess.Popen`.
+        """
+        from . import _relaunch
+        from ._host import exits
+
+        if any(host.holds_port for host in exits.hosts()):
+            raise RuntimeError("an instance in this process still holds its port; call release() first")
+        return _relaunch.relaunch(argv, popen)
+
+    def _append_args(self, args: "tuple[str, ...]") -> object:
+        """Notify the observers of one launch, on the calling thread, before returning.
+
+        If no observer is registered, the launch waits in `arguments`. Subclasses may override
+        this method: every launch then passes through it, on the observer thread or where
+        ``dispatch`` takes it, and its return value is the answer to a launch that waits for one.
         """
         return self._delivery.notify(args)
 
     def _say_missed(self, seen: str) -> None:
-        self._settings.say(f"Failed to connect to existing instance on {self.address}:{self.port} ({seen})")
+        if self.verbose:
+            from ._report import say
+
+            say(
+                self._settings,
+                f"Failed to connect to existing instance on {self.address}:{self.port} ({seen})",
+            )
 
 
 class MultipleSingletonsError(Exception):
-    """Raised, where ``strict`` is ``False``, by a launch that is not the host.
+    """Raised by a launch that is not the host, if ``strict`` is ``False``.
 
-    The text of the error is for people; the attributes are for programs. All
-    of them survive pickling.
+    The text of the exception is for people, and its attributes are for programs. Pickling
+    keeps all of them.
 
     Attributes:
-        address (str): the address that was asked for.
-        port (int): the port that was asked for.
-        delivered (bool | None): ``True`` when the host confirmed that it owns
-            this launch's arguments; ``False`` when nobody has them (the text
-            says why) or the host takes no more (``max_clients``); ``None`` when
-            it is unknown (a host of version 2.0.0, which cannot confirm) or
-            was not tried (``client=False``).
-        pid (int | None): the process id of the host, where a name is asked for
-            and it has proved itself; else ``None``.
-        answer (str | int | None): with ``answer=True``, what the observers said.
+        address (str): the address of the host that was looked for.
+        port (int): the port of the host that was looked for.
+        delivered (bool | None): ``True`` if the host confirmed that it has this launch's
+            arguments. ``False`` if nobody has them, as the text explains, or if the host
+            accepts no more (``max_clients``). ``None`` if that is unknown (a host of version
+            2.0.0 cannot confirm) or was not tried (``client=False``).
+        pid (int | None): the process id of the host, if the launch has a name and the host has
+            proved that it is the one; otherwise ``None``.
+        answer (str | int | None): the answer of the observers, if ``answer`` was set.
+        outcome (str): how the launch ended: ``"delivered"``, ``"answered"``,
+            ``"refused"``, ``"late"``, ``"lost"``, ``"cut off"``, ``"ignored"``, ``"full"``,
+            ``"not sent"``, ``"unknown"``, ``"truncated"``, ``"rejected"``, ``"stranger"``,
+            ``"unproven"``, ``"silent"``, ``"unreachable"``, ``"reset"`` or ``"nobody"``. The API
+            reference explains each of them.
     """
 
     # Only the text goes into ``args``: Exception then rebuilds the error from
@@ -640,9 +746,10 @@ class MultipleSingletonsError(Exception):
         *args: object,
         address: str = "",
         port: int = 0,
-        delivered: bool | None = None,
-        pid: int | None = None,
-        answer: str | int | None = None,
+        delivered: "bool | None" = None,
+        pid: "int | None" = None,
+        answer: "str | int | None" = None,
+        outcome: str = "",
     ) -> None:
         super().__init__(*args)
         self.address = address
@@ -650,48 +757,7 @@ class MultipleSingletonsError(Exception):
         self.delivered = delivered
         self.pid = pid
         self.answer = answer
-
-
-class _Place:
-    """Where somebody who is no launch looks for a host."""
-
-    def __init__(self, address: object, port: int | str, secret: object, name: str | None) -> None:
-        self.name = name
-        self.secret = _settings.encode_secret(_settings.secret_text(secret))
-        text, number = _settings.address_text(address), _settings.port_number(port)
-        if name is not None:
-            from . import _identity
-
-            _identity.check_name(name)
-            text, number = _identity.place_unless_given(name, text, number)
-        self.endpoint = Endpoint(text, number)
-        self.endpoint.whom = _place(text, number, name)
-
-    def identity(self) -> Identity | None:
-        """Return who is looked for; None without a name, or where no host of this user can ever have been."""
-        if self.name is None:
-            return None
-        from ._identity import identify
-
-        try:
-            return identify(self.name, self.secret, make_key=False)
-        except FileNotFoundError:
-            return None
-
-    def talks(self, argv: Sequence[str], asks: bool) -> Callable[[], Talk]:
-        """Return what makes the launch's side of a connection.
-
-        Raises:
-            ConnectionRefusedError: no host with this name and the key of this user can be there.
-        """
-        identity = self.identity()
-        if identity is None and self.name is not None:
-            raise ConnectionRefusedError(f"nobody listens at {self.endpoint.whom}: this user has no key yet")
-        return _talks(argv, identity, self.secret, asks)
-
-
-def _place(address: str, port: int, name: str | None) -> str:
-    return f"{address} port {port}" + (f" ({name})" if name else "")
+        self.outcome = outcome
 
 
 def _required(name: object) -> str:
@@ -700,29 +766,8 @@ def _required(name: object) -> str:
     return name
 
 
-def _look(found: _Place, question: Callable[[], Talk] | None) -> str:
-    deadline = time.monotonic() + _platform.LOOK_TIME
-    answer, seen = _client.look(found.endpoint, question, deadline)
-    if answer == Answer.UNREACHED:
-        raise TimeoutError(f"{found.endpoint.whom}: {seen}")
-    return answer
-
-
-def _talks(
-    argv: Sequence[str], identity: Identity | None, secret: bytes | None, asks: bool
-) -> Callable[[], Talk]:
-    """Return what makes the launch's side of a connection that hands ``argv`` over."""
-    if identity is None:
-        packet = encode(argv, secret)
-        return lambda: Parcel(packet)
-    from ._proof import LaunchSide
-
-    words = encode(argv)
-    return lambda: LaunchSide(identity, words, asks)
-
-
-def _questions(identity: Identity) -> Callable[[], LaunchSide]:
-    """Return what makes the launch's side of a connection that only finds out who is there."""
+def _questions(identity: "Identity") -> "Callable[[], LaunchSide]":
+    """Return a function that makes the launch's side of a connection that only finds out who is there."""
     from ._proof import LaunchSide
 
     return lambda: LaunchSide(identity, None)

@@ -1,18 +1,19 @@
-"""A host that answers each launch as that one says; or a launch with a name, which may ask for an answer.
+"""A host that answers each launch as the launch requests; or a launch with a name, which may ask.
 
     answering.py NAME [WORD ...]
 
-A host prints "host", then "got ARGUMENTS" for each launch, and does what the first of them says
+A host prints "host", then "got ARGUMENTS" for each launch, and does what the first argument says
 with the second:
 
     text T, number N, raise T, exit N, exit-text T   returns or raises that
-    bool, bytes                                      returns what is no answer
+    bool, bytes                                      returns something that is not an answer
     never                                            returns a future that is never done
+    print T N                                        prints T to the launch, and returns N
     release T                                        releases, then returns T
-    end, kill                                        the program ends; it kills itself
+    end, kill                                        the program ends, or kills itself
 
-Anything else is answered by None. The environment may have PLACE, a port; KEY, a secret; and
-ANSWER, if a launch is to ask.
+The answer to anything else is None. The environment may contain ADDRESS; PLACE, a port; KEY, a
+secret; and ANSWER, if a launch should ask.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from concurrent.futures import Future
 
 from Socket_Singleton import Socket_Singleton
 
-# To Windows each signal but Ctrl-C is an end without a word.
+# On Windows every signal except Ctrl-C ends a process silently.
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 over = threading.Event()
@@ -62,13 +63,18 @@ WAYS = {
 
 def answer(args):
     print("got", args, flush=True)
-    kind, text = (*args, "", "")[:2]
+    kind, text, status = (*args, "", "", "")[:3]
+    if kind == "print":
+        print(text, file=args.stdout)
+        print(text, "on stderr", file=args.stderr)
+        return int(status)
     way = WAYS.get(kind)
     return way(text) if way else None
 
 
 app = Socket_Singleton(
     name=sys.argv.pop(1),
+    address=os.environ.get("ADDRESS", "127.0.0.1"),
     port=os.environ.get("PLACE", "1337"),
     secret=os.environ.get("KEY"),
     answer="ANSWER" in os.environ,

@@ -1,6 +1,6 @@
 """A host whose main thread ends while an observer works for a launch that asked: asked_then_ended.py NAME.
 
-The interpreter waits long for it, so that a busy machine makes no difference.
+The interpreter waits for it for long, so that a busy machine makes no difference.
 """
 
 import sys
@@ -19,7 +19,7 @@ entered = threading.Event()
 def observe(args):
     entered.set()
     main_thread.wait_for_its_end()
-    time.sleep(0.2)  # work: longer than an interpreter takes to end that waits for nobody
+    time.sleep(0.2)  # work: longer than an interpreter that does not wait takes to end
     return "done"
 
 

@@ -1,6 +1,6 @@
-"""Bad parameters, and how many sockets were made for them: needs an interpreter with audit hooks.
+"""Tries bad parameters, and counts the sockets made for them; needs an interpreter with audit hooks.
 
-Reads pairs of a parameter and a value, as JSON, one a line; prints ``sockets N``.
+Reads pairs of a parameter and a value, one pair of JSON per line; prints ``sockets N``.
 """
 
 from __future__ import annotations

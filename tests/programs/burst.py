@@ -1,9 +1,9 @@
-"""Launches that all construct in the same moment, each in a process of its own.
+"""Launches that all construct at the same moment, each in its own process.
 
     burst.py PORT COUNT
 
-Prints, as JSON, what became of each: ["host", what its observer got],
-["delivered", True | False | None, text of the error], and ends.
+Prints the outcome of each as JSON: ["host", what its observer got] or
+["delivered", True | False | None, text of the error]; then it ends.
 """
 
 import json
@@ -47,8 +47,8 @@ def main():
             try:
                 line = json.dumps(launch(number, go, over))
                 os.write(report, line.encode() + b"\n")
-                # The end waits, too: measured for coverage it takes longer than a launch,
-                # and two hundred of them would take the 2 s that the other launches have.
+                # The end waits too: when coverage is measured, it takes longer than a launch, and
+                # two hundred of them would take the 2 s that the other launches have.
                 os.read(over, 1)
             finally:
                 os._exit(0)
@@ -56,7 +56,7 @@ def main():
     os.close(report)
     os.close(start)
     with os.fdopen(results) as lines:
-        # All but a host, who waits until it is over; without a host, all.
+        # All but a host, which waits until it is over; without a host, all.
         for _ in range(COUNT - 1):
             print(lines.readline(), end="")
         os.close(end)

@@ -1,13 +1,13 @@
-"""Hosts that live for some tens of milliseconds, one way or another, under a stream of launches.
+"""Hosts that live for some tens of milliseconds and end in various ways, during a stream of launches.
 
     churn.py PORT COUNT HOW WITNESS
 
 HOW: release, timeout, threshold or kill. Each launch is a process of its own and
-writes what became of it to the pipe, a line in one step, so that SIGKILL leaves
+writes its outcome to the pipe, each line in one step, so that SIGKILL leaves
 whole lines: "host N", "got N" (by an observer, or found in `arguments` after the
 end), "left N" (in `arguments`, by a host that is about to be killed), "delivered
-N", "unsure N", "told N TEXT", "two". A host also holds the lock on the file
-WITNESS while it surely is one: whoever does not get it, is a second host ("two").
+N", "unsure N", "failed N TEXT", "two". A host also holds the lock on the file
+WITNESS while it is certainly a host; one that does not get it is a second host ("two").
 """
 
 import fcntl
@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 
 import inside
@@ -33,15 +34,15 @@ def say(report, *words):
 
 def launch(number, report):
     sys.argv[1:] = [str(number)]
-    # A lock of POSIX's kind: the system gives it up at once when it closes the
-    # descriptors of a killed host, and their files, the listener too, only after
-    # that. It gives up one of flock's kind with the file, in any order.
+    # A POSIX lock: the system releases it as soon as it closes the descriptors of a
+    # killed host, and only after that closes their files, including the listener. It
+    # would release a lock of flock's kind with the file, in any order.
     witness = os.open(WITNESS, os.O_RDWR | os.O_CREAT)
     try:
         app = Socket_Singleton(port=PORT, strict=False, **ENDINGS.get(HOW, {}))
     except MultipleSingletonsError as error:
         if error.delivered is False:
-            say(report, "told", number, error)
+            say(report, "failed", number, error)
         else:
             say(report, "delivered" if error.delivered else "unsure", number)
         return
@@ -57,9 +58,8 @@ def launch(number, report):
     while app._listening and time.monotonic() < end + (10 if ends_by_itself else 0):
         time.sleep(0.002)
     if HOW == "kill":
-        # From here on nothing more becomes owned, and under the lock nothing is begun.
-        inside.own_no_more(app)
-        with inside.inbox_lock(app):
+        # From here on nothing more is owned, and under the lock no delivery begins.
+        with inside.at("put", lambda: threading.Event().wait(30)), inside.inbox_lock(app):
             for args in app.arguments:
                 say(report, "left", args[0])
             os.kill(os.getpid(), signal.SIGKILL)
@@ -86,7 +86,7 @@ def main():
         while len(running) >= AT_ONCE:
             running.discard(os.wait()[0])
             pass_on(results)
-    # Whoever is left may be a host that waits for its threshold.
+    # The processes that are left may be hosts that wait for their threshold.
     while running:
         running.discard(os.wait()[0])
         pass_on(results)

@@ -1,11 +1,11 @@
-"""An application that uses examples/cluster.py, and writes what it does into a table of effects.
+"""An application that uses examples/cluster.py, and records what it does in a table of effects.
 
     cluster_app.py NAME LEASE WAIT [ARG ...]
 
-The argument `hold` has its observer wait for a line on stdin, if HOLD is in the environment; `fail` and
-`divide` have it raise when it has written; `hide` has it hide an error of the database, if HIDE is there;
-`quit` ends the host. With CUT_COMMIT the connection of a launch breaks when it was entered and taken,
-before it is told so.
+The argument `hold` makes its observer wait for a line on stdin, if HOLD is in the environment; `fail` and
+`divide` make it raise after it has written; `hide` makes it hide an error of the database, if HIDE is set;
+`quit` ends the host. With CUT_COMMIT, the connection of a launch breaks after it was entered and taken,
+but before the launch learns that.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def effect(args, app):
 
 
 class CutCommit(cluster.ClusterSingleton):
-    """The server has committed the launch, and a host has done it; but nobody tells the launch."""
+    """The server has committed the launch, and a host has done it, but the launch is not notified."""
 
     def _enter(self):
         super()._enter()

@@ -1,4 +1,4 @@
-"""A module that constructs at its top, on the port in the environment; see late_import.py."""
+"""A module that constructs when it is imported, on the port in the environment; see late_import.py."""
 
 import os
 

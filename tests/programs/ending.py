@@ -1,4 +1,4 @@
-"""A host whose interpreter ends, one way or another, with launches in flight.
+"""A host whose interpreter ends, in one way or another, with launches in flight.
 
 ending.py PORT HOW
 """
@@ -34,7 +34,7 @@ app = Socket_Singleton(port=PORT, verbose=True, secret="right" if HOW == "no-std
 os.write(1, b"ready\n")
 
 if HOW == "ctrl-c":
-    # Not pause: a signal that comes just before it would not be seen.
+    # Without pause: it would miss a signal that arrives just before it.
     wakened, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
@@ -50,8 +50,8 @@ elif HOW == "slow-observer":
     app.trace(slow)
     entered.wait(30)
 elif HOW == "owned":
-    # Owned before the end, and no observer until it has begun: later exit
-    # handlers run first. The patience is for the test's sake; loaded machines.
+    # Owned before the end, without an observer until the end has begun: later exit
+    # handlers run first. The long limit is only for tests on a loaded machine.
     limits = inside.limits(EXIT_TIME=30)
     limits.__enter__()
     sys.stdin.readline()

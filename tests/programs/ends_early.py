@@ -19,7 +19,7 @@ def observe(args):
     say("got", *args)
 
 
-clock = inside.host_clock(2 * app.timeout)
+clock = inside.clock_of_hosts(2 * app.timeout)
 app.trace(observe)
 if "release" in sys.argv:
     app.release()

@@ -1,9 +1,9 @@
-"""A host on the port of the command line, constructed with 0, 1, 2 ... free descriptors until it can be.
+"""A host on the given port, constructed with 0, 1, 2 ... free descriptors until that succeeds.
 
-few_descriptors.py PORT [imported]    with it, all that a host imports is there before
+few_descriptors.py PORT [imported]    with it, everything that a host imports is loaded before
 
-Prints ``failed N`` for each number that did not do, checks after each that
-nothing is left open, and ``host N`` for the first that did.
+Prints ``failed N`` for each number that was too small, after checking that
+nothing is left open, and ``host N`` for the first one that was enough.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from Socket_Singleton import Socket_Singleton
 LIMIT = 64
 PORT = int(sys.argv.pop(1))
 if sys.argv[1:] == ["imported"]:
-    import inside  # noqa: F401 (it imports each room)
+    import inside  # noqa: F401 (it imports every room)
 
 
 def construct(free):
-    """Return what the constructor returns, or raises, with that many descriptors to be had."""
+    """Return what the constructor returns or raises with that many descriptors available."""
     fillers = []
     try:
         while True:
@@ -39,7 +39,7 @@ def construct(free):
     try:
         return Socket_Singleton(port=PORT, strict=False)
     except Exception as error:
-        # Looked at while the traceback lives: nothing may be left to the
+        # Checked while the traceback is alive: nothing may be left to the
         # garbage collector.
         left = sorted(descriptors() - before)
         assert not left, f"{free} free: {error!r} left {len(left)} open"

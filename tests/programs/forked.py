@@ -1,8 +1,8 @@
 """A host that forks.
 
-forked.py PORT worker    a multiprocessing worker, which outlives the host
-forked.py PORT with      a bare child, which leaves the host's `with` block
-forked.py PORT daemon    a bare child, which outlives the host: a daemonizer
+forked.py PORT worker    a multiprocessing worker that outlives the host
+forked.py PORT with      a bare child that leaves the host's `with` block
+forked.py PORT daemon    a bare child that outlives the host: a daemonizer
 """
 
 import multiprocessing

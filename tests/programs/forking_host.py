@@ -1,4 +1,4 @@
-"""A host that, once a launch waits for its answer, forks a child that lives as long as its input.
+"""A host that forks a child once a launch waits for its answer; the child lives as long as its input.
 
 forking_host.py NAME
 """

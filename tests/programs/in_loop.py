@@ -1,22 +1,23 @@
-"""Runs a program that has a loop of its own, and tells of each call of its observer.
+"""Runs a program with a loop of its own, and reports each call of its observer.
 
     in_loop.py PROGRAM [ARG ...]
 
-After each it tells, as a line of JSON: the name of the thread; the arguments; and, with IN_LOOP_WINDOW set,
-the rows of the window's list and whether the window is in front. A launch with the word "cover" alone
-then puts something in front of the window, and one with the word "close" closes it.
+Each report is a line of JSON: the name of the thread; the arguments; and, with IN_LOOP_WINDOW set,
+the rows of the window's list and whether the window is in front. Then a launch with only the word "cover"
+puts something in front of the window, and one with only the word "close" closes the window.
 
-IN_LOOP_LATE is a word: a launch with it comes when the loop has ended, just before the program releases the
-port; what the program starts after that is under this one, too. It tells on stdout, or appends to the file
-IN_LOOP_TOLD.
+IN_LOOP_LATE is a word: a launch with it arrives after the loop has ended, just before the program releases
+the port; what the program starts after that runs under this one, too. Reports go to stdout, or are appended
+to the file IN_LOOP_FILE.
 """
 
 import json
 import os
 import runpy
-import subprocess
 import sys
 import threading
+
+from started_under import start_under
 
 from Socket_Singleton import Socket_Singleton
 
@@ -67,7 +68,7 @@ def window():
 
 
 def tell(line):
-    os.write(told, (line + "\n").encode())
+    os.write(output, (line + "\n").encode())
 
 
 def trace(app, observer, *args, **kwargs):
@@ -81,26 +82,31 @@ def trace(app, observer, *args, **kwargs):
             of_window.close()
         return answer
 
+    observes[observer] = observe
     real_trace(app, observe)
-    traced.append(observe)
     tell("traced")
+
+
+def untrace(app, observer):
+    real_untrace(app, observes.pop(observer, observer))
 
 
 def release(app):
     word = os.environ.pop("IN_LOOP_LATE", None)
     if word:
-        if app.dispatch is None:  # its loop still takes launches: the observer thread
-            for observe in traced:
-                app.untrace(observe)
+        for observer in list(
+            observes
+        ):  # those whose loop has ended, and the thread that still takes launches
+            untrace(app, observer)
         app.send([word], app.address, app.port, app.secret, name=app.name)
-        subprocess.Popen = lambda command: real_popen([command[0], __file__, *command[1:]])
+        start_under(__file__)
     real_release(app)
 
 
-told = os.open(os.environ["IN_LOOP_TOLD"], os.O_WRONLY | os.O_APPEND) if "IN_LOOP_TOLD" in os.environ else 1
-traced = []
-real_popen = subprocess.Popen
+output = os.open(os.environ["IN_LOOP_FILE"], os.O_WRONLY | os.O_APPEND) if "IN_LOOP_FILE" in os.environ else 1
+observes = {}  # maps an observer to what is registered in its place
 real_trace, Socket_Singleton.trace = Socket_Singleton.trace, trace
+real_untrace, Socket_Singleton.untrace = Socket_Singleton.untrace, untrace
 real_release, Socket_Singleton.release = Socket_Singleton.release, release
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,4 +1,4 @@
-"""Workers that import a module which constructs, first of all as they unpickle a task.
+"""Workers that import a module which constructs, when they unpickle their first task.
 
 late_import.py PORT METHOD KIND    KIND: pool or executor
 """
@@ -16,7 +16,7 @@ def main():
     context = multiprocessing.get_context(sys.argv[2])
     if sys.argv[3] == "pool":
         with context.Pool(2) as pool:
-            import constructs_at_top  # when the workers are there: they have not imported it
+            import constructs_at_top  # the workers already exist, and have not imported it
 
             results = pool.map_async(constructs_at_top.double, range(4)).get(20)
     else:

@@ -1,4 +1,4 @@
-"""A host whose first observer comes when its main thread has ended: late_trace.py PORT."""
+"""A host whose first observer is added after its main thread has ended: late_trace.py PORT."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""For programs in which another thread goes on when the main thread has ended."""
+"""For programs in which another thread continues after the main thread has ended."""
 
 import sys
 import threading
@@ -8,11 +8,11 @@ _main = threading.main_thread()
 
 
 def wait_for_its_end():
-    """Return when the main thread has ended; AssertionError if it has not within a minute.
+    """Return once the main thread has ended; AssertionError if it does not within a minute.
 
-    Not by `join` before Python 3.13: there it takes a lock of the main thread for a moment, and
-    `threading._shutdown` asserts that nobody has it. The end then waits for no thread at all; on
-    PyPy that is one end of eight.
+    Without `join` before Python 3.13: it takes a lock of the main thread for a moment, and
+    `threading._shutdown` asserts that nobody holds that. The interpreter then waits for no thread at
+    all when it ends; with PyPy that happens once in eight times.
     """
     if sys.version_info >= (3, 13):
         _main.join(60)

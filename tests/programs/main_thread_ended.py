@@ -1,6 +1,6 @@
 """A host whose main thread ends at once, and whose `timeout` keeps it alive: main_thread_ended.py PORT.
 
-Its `dispatch` is an executor. When that has refused a launch, it is left out.
+Its `dispatch` is an executor. Once it has refused a launch, it is removed.
 """
 
 import sys

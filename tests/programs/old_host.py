@@ -1,4 +1,4 @@
-"""A host of whichever Socket_Singleton the path finds: the released 2.0.0, in these tests.
+"""A host of whichever Socket_Singleton is on the path: in these tests, the released 2.0.0.
 
 old_host.py PORT [SECRET]
 """

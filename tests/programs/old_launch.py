@@ -1,6 +1,6 @@
-"""A second launch of whichever Socket_Singleton the path finds.
+"""A second launch of whichever Socket_Singleton is on the path.
 
-old_launch.py PORT SECRET WORD ...    an empty SECRET is none
+old_launch.py PORT SECRET WORD ...    an empty SECRET means none
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A singleton at the top of the main module, and a multiprocessing pool under it.
+"""A singleton at the top of the main module, and a multiprocessing pool.
 
 pool.py PORT METHOD
 """
@@ -15,7 +15,7 @@ app = Socket_Singleton(port=sys.argv[1])
 
 
 def square(number):
-    # In a spawned worker `app` is the worker's own, made while it imported this.
+    # In a spawned worker, `app` is the worker's own, made while it imported this module.
     return number * number, app.clients, not inside.is_inert(app)
 
 

@@ -1,6 +1,6 @@
-"""A host whose observer releases, and returns when the main thread has ended: released_then_ended.py NAME.
+"""A host whose observer releases, and returns after the main thread has ended: released_then_ended.py NAME.
 
-The interpreter waits long for it, so that a busy machine makes no difference.
+The interpreter waits for it for long, so that a busy machine makes no difference.
 """
 
 import sys
@@ -17,14 +17,15 @@ released = threading.Event()
 
 
 def observe(args):
-    with inside.limits(EXIT_TIME=30):
-        app.release()
+    app.release()
     released.set()
     main_thread.wait_for_its_end()
-    time.sleep(0.2)  # work: longer than an interpreter takes to end that waits for nobody
+    time.sleep(0.2)  # work: longer than an interpreter that does not wait takes to end
     return "released"
 
 
+patient = inside.limits(EXIT_TIME=30)
+patient.__enter__()
 app.trace(observe)
 print("host", flush=True)
 app.join()

@@ -1,11 +1,11 @@
-"""For programs in which several threads or processes speak: no two lines mix.
+"""For programs in which several threads or processes print: lines do not mix.
 
-Nor does a child of a fork wait for ever, as with print, if another thread had the lock of stdout.
+Nor does a forked child wait for ever, as it may with print if another thread held the lock of stdout.
 """
 
 import os
 
 
 def say(*words):
-    """Write a line to stdout in one step, which print does not."""
+    """Write a line to stdout in one step, unlike print."""
     os.write(1, (" ".join(map(str, words)) + "\n").encode())

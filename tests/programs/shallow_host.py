@@ -6,8 +6,8 @@ import inside
 
 from Socket_Singleton import Socket_Singleton
 
-app = Socket_Singleton(port=sys.argv[1])
-inside.listen_with_backlog(app, 0)
+with inside.limits(BACKLOG=0):
+    app = Socket_Singleton(port=sys.argv[1])
 app.trace(lambda args: print("got", *args))
 print("ready")
 sys.stdin.readline()

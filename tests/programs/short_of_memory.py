@@ -1,18 +1,29 @@
-"""A host that has hardly more memory than it uses already: short_of_memory.py PORT."""
+"""A host with hardly more memory than it already uses: short_of_memory.py PORT."""
 
 import resource
 import sys
+import threading
 
 from saying import say
 
 from Socket_Singleton import Socket_Singleton
 
-# Bytes: the longest packet fits several times; the 2.8 million str that it may consist of do not.
+# Bytes: enough for the longest packet several times, but not for the 2.8 million str it may consist of.
 MORE = 80 * 1024 * 1024
 
 app = Socket_Singleton(port=sys.argv[1])
-app.trace(lambda args: say("got", *args[:5]))
-Socket_Singleton.send(["first"], port=app.port)  # all threads are there now
+observed = threading.Event()
+
+
+def observe(launch):
+    say("got", *launch[:5])
+    observed.set()
+
+
+app.trace(observe)
+Socket_Singleton.send(["first"], port=app.port)
+# Now all threads exist. While one starts, malloc briefly maps twice what it keeps.
+observed.wait()
 with open("/proc/self/statm") as file:
     size = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + MORE, resource.RLIM_INFINITY))

@@ -1,6 +1,6 @@
-"""A host that on demand has no free descriptor, and says how many turns it took meanwhile.
+"""A host that has no free descriptor on demand, and prints how many turns it took meanwhile.
 
-starved_host.py PORT [no-memory]    with it, the selector also fails once, when accepting resumes
+starved_host.py PORT [no-memory]    with it, the selector also fails once when accepting resumes
 """
 
 import errno
@@ -34,7 +34,7 @@ if "no-memory" in sys.argv:
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 turns = []
-counting = inside.turns_of_hosts(lambda: turns.append(None))
+counting = inside.at("turn", lambda: turns.append(None))
 counting.__enter__()
 app = Socket_Singleton(port=sys.argv[1])
 app.trace(lambda args: say("got", *args))

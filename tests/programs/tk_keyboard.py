@@ -1,4 +1,4 @@
-"""Runs a program with a Tk window, and says when the window has the keyboard: tk_keyboard.py PROGRAM."""
+"""Runs a program with a Tk window, and reports when the window has the keyboard: tk_keyboard.py PROGRAM."""
 
 import runpy
 import sys

@@ -1,11 +1,11 @@
-"""A launch that waits for the port, which somebody has.
+"""A launch that waits for a port that is taken.
 
     waiting.py PORT SECONDS
 
-Prints "waiting" when its first claim has failed; then what it becomes: "host"; "second DELIVERED";
-or, by Ctrl-C, "interrupted" with the descriptors and threads that it has more than before.
-Its argument is its process id. As the host it prints each launch, until a line on stdin; then it
-releases.
+Prints "waiting" when its first claim has failed; then its outcome: "host"; "second DELIVERED";
+or, after Ctrl-C, "interrupted" with the numbers of additional descriptors and threads.
+Its argument is its process id. As the host it prints each launch until a line arrives on stdin,
+and then releases.
 """
 
 import gc
@@ -20,18 +20,21 @@ from saying import say
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 PORT, SECONDS = int(sys.argv[1]), float(sys.argv[2])
+failures = []
 
 
-told = []
+class Recording(inside.LaunchSocket):
+    def bind(self, place):
+        try:
+            super().bind(place)
+        except OSError as error:
+            if not failures:
+                failures.append(error)
+                say("waiting")
+            raise
 
 
-def tell(error):
-    if error is not None and not told:
-        told.append(error)
-        say("waiting")
-
-
-claims = inside.claims_of_launches(tell)
+claims = inside.sockets_of_launches(Recording)
 claims.__enter__()
 before, interrupted = descriptors(), False
 try:
@@ -47,7 +50,7 @@ else:
     app.release()
     say("released")
 
-# Not while the exception is handled: its traceback holds what a step was interrupted with.
+# Not while the exception is handled: its traceback keeps alive what the interrupted step was using.
 if interrupted:
     gc.collect()
     say("interrupted", len(descriptors() - before), threading.active_count() - 1)

@@ -1,6 +1,6 @@
 """A host, and then a launch to it, in a program that has closed 0, 1 and 2: without_stdio.py PORT.
 
-Says what was open of these three at each step, over a copy of stdout.
+Prints, to a copy of stdout, which of these three were open at each step.
 """
 
 import fcntl
@@ -30,9 +30,16 @@ app = Socket_Singleton(port=int(sys.argv[1]))
 app.trace(lambda args: say("got", *args, low()))
 say("host", low())
 
+
+class Recording(inside.LaunchSocket):
+    def connect(self, place):
+        say("launch", low(), self.fileno() > 2)
+        return super().connect(place)
+
+
 os.read(stdin, 1)
 try:
-    with inside.connections_of_launches(lambda sock: say("launch", low(), sock.fileno() > 2)):
+    with inside.sockets_of_launches(Recording):
         Socket_Singleton(port=app.port, strict=False, argv=["from here"])
 except MultipleSingletonsError as error:
     say("delivered", error.delivered)

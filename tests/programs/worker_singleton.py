@@ -1,8 +1,8 @@
-"""A worker whose own function constructs a singleton: a launch as any other.
+"""A worker whose own function constructs a singleton: a launch like any other.
 
     worker_singleton.py PORT METHOD ROLE
 
-ROLE: second, where this program is the host; first, where nobody is.
+ROLE: second, if this program is the host; first, if nobody is.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The base of the test cases: a port of its own for each test, and helpers that clean up after it."""
+"""The base classes of the tests: a port for each test, and helpers that clean up."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 from . import inside
 from .descriptors import descriptors
 from .inside import ACK, PORT
-from .observing import Collector
-from .ports import free_port
+from .observing import Collector, Gate
+from .ports import free_port, is_free
 from .processes import TEST_APP, Program
+from .silence import SilentTestCase
 from .systems import NO_RESETS, WINE
 from .waiting import PATIENCE, wait_until
 
 
-class SingletonTestCase(unittest.TestCase):
-    """A port of its own, and everything that a test starts is ended with it."""
+class SingletonTestCase(SilentTestCase):
+    """Has a port of its own, and ends everything that the test has started."""
 
     address = "127.0.0.1"
-    _is_partial = False  # wine has not shown all of it
+    programs_may_warn = False  # on stderr: otherwise the test has to check a program's stderr
+    _is_partial = False  # under wine, which cannot show all of it
 
     def setUp(self) -> None:
         self.port = free_port()
+        # Registered first, so that it is called last: no host may affect another test.
+        before = frozenset(threading.enumerate())
+        self.addCleanup(wait_until, lambda: hosts_have_ended(before), "all hosts of this test have ended")
 
     def enter(self, context):
         """Enter a context manager until the end of the test, and return what it yields."""
@@ -41,21 +46,21 @@ class SingletonTestCase(unittest.TestCase):
 
     # -- hosts and launches --
 
-    def singleton(self, **options) -> Socket_Singleton:
-        """Construct on this test's port, and release at the end of the test."""
+    def singleton(self, kind=Socket_Singleton, **options) -> Socket_Singleton:
+        """Construct on this test's port; it is released at the end of the test."""
         options.setdefault("port", self.port)
-        app = Socket_Singleton(**options)
+        app = kind(**options)
         self.addCleanup(app.release)
         return app
 
     def observed(self, **options):
-        """Return a host, and a collector that observes it."""
+        """Return a host and a collector that observes it."""
         app, observer = self.singleton(**options), Collector()
         app.trace(observer)
         return app, observer
 
     def second_launch(self, *args: str, **options) -> MultipleSingletonsError:
-        """Construct in this process what has to be a second launch with ``args``; return its error."""
+        """Construct, in this process, what has to be a second launch with ``args``; return its error."""
         options.setdefault("port", self.port)
         before, sys.argv = sys.argv, ["app.py", *args]
         try:
@@ -66,7 +71,7 @@ class SingletonTestCase(unittest.TestCase):
         return caught.exception
 
     def outcome(self, *words: str):
-        """Return what becomes of a launch with ``words``: its `delivered`, or "host"."""
+        """Return the outcome of a launch with ``words``: its `delivered`, or "host"."""
         try:
             Socket_Singleton(port=self.port, strict=False, argv=words).release()
         except MultipleSingletonsError as error:
@@ -74,8 +79,20 @@ class SingletonTestCase(unittest.TestCase):
         return "host"
 
     def assert_free(self) -> None:
-        """Check that a launch on this test's port is the host now, at once."""
+        """Check that a launch on this test's port becomes the host at once."""
         Socket_Singleton(port=self.port, strict=False).release()
+
+    def gate(self) -> Gate:
+        """Return a gate that is opened at the end of the test at the latest."""
+        gate = Gate()
+        self.addCleanup(gate.open)
+        return gate
+
+    @contextlib.contextmanager
+    def at_home(self, home: Path):
+        """Have hosts and launches use this home meanwhile, in this process and its children."""
+        with mock.patch.dict(os.environ, HOME=str(home), LOCALAPPDATA=str(home)):
+            yield
 
     # -- programs --
 
@@ -85,16 +102,22 @@ class SingletonTestCase(unittest.TestCase):
 
     def start_program(self, command, ready: str | None = None, **options) -> Program:
         program = Program(command, **options)
+        self.addCleanup(self._check_stderr, program)
         self.addCleanup(program.kill)
         if ready is not None:
             program.expect(ready)
         return program
 
+    def _check_stderr(self, program: Program) -> None:
+        """Have the test fail if the program printed anything on stderr that the test has not read."""
+        if not (self.programs_may_warn or program.err_was_read or program.err == ""):
+            self.unexpected.append(f"on stderr of {program.describe()}")
+
     def start_app(self, *command, ready: str | None = None, **options) -> Program:
         return self.start(TEST_APP, *command, ready=ready, **options)
 
     def start_host(self) -> Program:
-        """Start a host in a process of its own, which prints each launch."""
+        """Start a host in its own process, which prints each launch."""
         return self.start_app("trace", PATIENCE, self.port, ready="Singleton locked")
 
     def run_app(self, *command, status: int = 0, **options) -> Program:
@@ -106,7 +129,7 @@ class SingletonTestCase(unittest.TestCase):
         return program
 
     def in_background(self, target) -> threading.Thread:
-        """Call ``target`` in a thread, which has to end by the end of the test."""
+        """Call ``target`` in a thread that has to end before the test does."""
         thread = threading.Thread(target=target)
         thread.start()
         self.addCleanup(self.join, thread)
@@ -146,12 +169,12 @@ class SingletonTestCase(unittest.TestCase):
         """Send one packet as a peer, end the stream, and return all of the answer."""
         with self.connect(port) as peer:
             peer.sendall(data)
-            with contextlib.suppress(OSError):  # it was reset before the end: reading shows that
+            with contextlib.suppress(OSError):  # it was reset before: reading shows that
                 peer.shutdown(socket.SHUT_WR)
             return read_to_end(peer)
 
     def listener(self, backlog: int = 50) -> socket.socket:
-        """Return a socket that listens on this test's port, and is not a host."""
+        """Return a socket that listens on this test's port but is not a host."""
         listener = socket.socket()
         self.addCleanup(listener.close)
         listener.setsockopt(socket.SOL_SOCKET, inside.exclusive_option(), 1)
@@ -172,7 +195,7 @@ class SingletonTestCase(unittest.TestCase):
                             talk(peer)
 
         def stop():
-            # A connection ends `accept` everywhere. `shutdown` of a listener does so on Linux alone.
+            # A connection ends `accept` everywhere; `shutdown` of a listener does so only on Linux.
             done.append(True)
             with contextlib.suppress(OSError):
                 socket.create_connection(listener.getsockname(), PATIENCE).close()
@@ -181,15 +204,15 @@ class SingletonTestCase(unittest.TestCase):
         self.addCleanup(stop)
 
     def bound(self) -> socket.socket:
-        """Return a socket that has this test's port and does not listen."""
+        """Return a socket that has this test's port but does not listen."""
         sock = socket.socket()
         self.addCleanup(sock.close)
-        # Without SO_REUSEADDR: where both have it, on Unix, both can bind.
+        # Without SO_REUSEADDR, since on Unix two sockets that both have it can both bind.
         sock.bind((self.address, self.port))
         return sock
 
     def fill_backlog(self) -> None:
-        """Have more launches wait at this test's port than a backlog of 0 lets wait."""
+        """Have more launches wait at this test's port than a backlog of 0 allows."""
         for _ in range(3):
             peer = socket.socket()
             self.addCleanup(peer.close)
@@ -197,33 +220,33 @@ class SingletonTestCase(unittest.TestCase):
             peer.connect_ex((self.address, self.port))
 
     def leave_time_wait(self) -> None:
-        """Have a host that has ended a connection before its peer did, and has released."""
+        """Have a host end a connection before its peer does, and release."""
         app = self.singleton()
         peer = self.connect()
         peer.sendall(b"never hangs up\0")
-        with self.peers_out_of_time(app, 15):
+        with inside.limits(LEAVE_TIME=0.1), self.peers_out_of_time(app, 15):
             self.assertEqual(read_to_end(peer), ACK)
         peer.close()
         app.release()
 
     @contextlib.contextmanager
     def peers_out_of_time(self, app: Socket_Singleton, received: int):
-        """Have the deadlines of its peers be over, once they have sent ``received`` bytes in all."""
+        """Have the time of the host's peers be over once they have sent ``received`` bytes in all."""
         wait_until(lambda: inside.count_received(app) == received, f"{received} bytes of peers")
         with host_clock_ahead():
-            self.connect()  # an event, with which the host looks at its clock
+            self.connect()  # an event, which makes the host look at its clock
             yield
 
     def assert_reset(self, peer: socket.socket) -> None:
-        """Check that the host ends this connection with a reset; under wine the test ends as skipped."""
+        """Check that the host ends this connection with a reset; under wine, the test ends as skipped."""
         self.assert_ended(peer)
         if WINE and not self._is_partial:
-            # At its end, since all else can be seen.
+            # Only at its end, because everything else can be seen.
             self._is_partial = True
             self.addCleanup(self.skipTest, NO_RESETS)
 
     def assert_ended(self, peer: socket.socket) -> None:
-        """Check that the host ends this connection with a reset; under wine, that it ends without a byte."""
+        """Check that the host ends this connection with a reset or, under wine, without a byte."""
         peer.settimeout(PATIENCE)
         if WINE:
             with contextlib.suppress(ConnectionError):
@@ -233,13 +256,13 @@ class SingletonTestCase(unittest.TestCase):
                 read_to_end(peer)
 
     def make_folder(self) -> Path:
-        """Return a new folder, which goes with the test."""
+        """Return a new folder, which is deleted with the test."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         return Path(os.path.realpath(folder.name))
 
     def assert_sent_once(self, listener: socket.socket, packet: bytes) -> None:
-        """Check that one connection waits there, with ``packet``; whoever made it is done."""
+        """Check that exactly one connection waits there, with ``packet``, after its launch has ended."""
         peer, _ = listener.accept()
         with peer:
             self.assertEqual(read_to_end(peer), packet)
@@ -249,24 +272,21 @@ class SingletonTestCase(unittest.TestCase):
 
 
 class NamedTestCase(SingletonTestCase):
-    """A name of its own for each test, the place that follows from it, and a home without a key."""
+    """Has a name for each test, the place that follows from it, and a home without a key."""
 
     def setUp(self) -> None:
         super().setUp()
-        # Two runs of these tests may be here at once; the port tells them apart.
+        # Two runs of these tests may be here at once, with different ports.
         self.name = f"org.example.test {self.port}"
         self.address, self.port = inside.place_of_name(self.name)
+        while not is_free(self.address, self.port):  # because of a TIME_WAIT of an earlier run
+            self.name = f"org.example.test {free_port()}"
+            self.address, self.port = inside.place_of_name(self.name)
         self.home = self.make_folder()
         self.enter(self.at_home(self.home))
 
-    @contextlib.contextmanager
-    def at_home(self, home: Path):
-        """Have hosts and launches be at ``home`` meanwhile, in this process and in what it starts."""
-        with mock.patch.dict(os.environ, HOME=str(home), LOCALAPPDATA=str(home)):
-            yield
-
     def named(self, **options) -> Socket_Singleton:
-        """Construct with this test's name, and release at the end of the test."""
+        """Construct with this test's name; it is released at the end of the test."""
         options = {"name": self.name, "port": PORT, **options}
         return self.singleton(**options)
 
@@ -276,7 +296,7 @@ class NamedTestCase(SingletonTestCase):
         return self.second_launch(*args, **options)
 
     def error_of_launch(self, *words: str, **options) -> MultipleSingletonsError:
-        """Do as `named_launch`, in any thread."""
+        """Do the same as `named_launch`, in any thread."""
         try:
             Socket_Singleton(**{"name": self.name, "strict": False, "argv": words, **options}).release()
         except MultipleSingletonsError as error:
@@ -284,13 +304,13 @@ class NamedTestCase(SingletonTestCase):
         raise AssertionError("it was the host")
 
     def ask(self, *words: str, **options):
-        """Return what the host answers to ``words``."""
+        """Return the host's answer to ``words``."""
         return Socket_Singleton.ask(words, **{"name": self.name, **options})
 
 
 def host_clock_ahead():
-    """Have hosts in this process be so far ahead that all they wait for is over."""
-    return inside.host_clock(2 * PATIENCE)
+    """Have the clock of hosts in this process be ahead by more than any of their deadlines."""
+    return inside.clock_of_hosts(2 * PATIENCE)
 
 
 def read_to_end(peer: socket.socket) -> bytes:
@@ -311,8 +331,14 @@ def skip_without_ipv6() -> None:
         raise unittest.SkipTest(f"this machine has no IPv6: {error}") from None
 
 
+def hosts_have_ended(before: frozenset) -> bool:
+    """Whether no thread of a host runs in this process, except for those that ran ``before``."""
+    started = frozenset(threading.enumerate()) - before
+    return not any(thread.is_alive() and thread.name.startswith("Socket_Singleton") for thread in started)
+
+
 def left_behind(before: tuple = (frozenset(), frozenset())) -> tuple:
-    """Return the threads and descriptors that are there and were not ``before``."""
+    """Return the threads and descriptors that exist now but not ``before``."""
     return frozenset(threading.enumerate()) - before[0], descriptors() - before[1]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-# The system gives the lowest free number, and no test that looks has more open.
+# The system gives out the lowest free number, and no test that uses this has more open.
 _HIGHEST = 1024
 
 
 def descriptors() -> frozenset[int]:
-    """Return the open descriptors; on Windows, where sockets are none, only files."""
-    # Each is asked for: a listing takes a descriptor, and not every system has one.
+    """Return the open descriptors; on Windows, where sockets have none, only files."""
+    # Each number is tried, because a listing takes a descriptor, and not every system has one.
     found = set()
     for number in range(_HIGHEST):
         try:

@@ -1,12 +1,13 @@
-"""What tests look at: calls of an observer, and what is printed."""
+"""What tests observe: calls of an observer, and what is printed."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import io
+import threading
 
-from .waiting import wait_until
+from .waiting import PATIENCE, wait_until
 
 
 class Collector:
@@ -19,7 +20,7 @@ class Collector:
         self.calls.append(args)
 
     def wait_for(self, *calls) -> None:
-        """Wait until there were as many calls, and check that they were these."""
+        """Wait until there have been this many calls, and check that they were these."""
         wait_until(lambda: len(self.calls) >= len(calls), f"{len(calls)} calls of an observer")
         if self.calls != list(calls):
             got, wanted = str(self.calls)[:1000], str(list(calls))[:1000]
@@ -27,7 +28,7 @@ class Collector:
 
 
 class Shelf:
-    """A dispatch that keeps what it is given, until the test runs it."""
+    """A dispatch that keeps the functions that it gets until the test runs them."""
 
     def __init__(self) -> None:
         self.calls = []
@@ -41,37 +42,50 @@ class Shelf:
             raise AssertionError(f"dispatch was called {len(self.calls)} times, not {count}")
 
     def run(self) -> None:
-        """Run what is there now; what comes meanwhile stays."""
+        """Run what is there now; what arrives meanwhile stays."""
         for _ in range(len(self.calls)):
             self.calls.pop(0)()
 
     def throw_away(self) -> None:
         self.calls.clear()
-        gc.collect()  # PyPy finalizes what it collects
+        gc.collect()  # for PyPy, which finalizes only then
+
+
+class Gate:
+    """A function, such as an observer, that blocks its callers until it is opened."""
+
+    def __init__(self) -> None:
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def __call__(self, *_) -> None:
+        self._reached.set()
+        self._opened.wait(PATIENCE)
+
+    def wait_for_somebody(self) -> None:
+        if not self._reached.wait(PATIENCE):
+            raise AssertionError("the gate was never called")
+
+    def open(self) -> None:
+        self._opened.set()
 
 
 class Printed:
-    """Has what any thread of this process prints, while it is entered."""
+    """Captures what any thread of this process prints to stdout while it is entered."""
 
     def __init__(self) -> None:
-        self._out, self._err = io.StringIO(), io.StringIO()
+        self._out = io.StringIO()
+        self._redirection = contextlib.redirect_stdout(self._out)
 
     def __enter__(self):
-        self._stack = contextlib.ExitStack()
-        self._stack.enter_context(contextlib.redirect_stdout(self._out))
-        self._stack.enter_context(contextlib.redirect_stderr(self._err))
+        self._redirection.__enter__()
         return self
 
     def __exit__(self, *_) -> None:
-        self._stack.close()
+        self._redirection.__exit__(*_)
 
     @property
     def out(self) -> str:
         return self._out.getvalue()
-
-    @property
-    def err(self) -> str:
-        return self._err.getvalue()
 
     def wait_for(self, part: str) -> None:
         """Wait until ``part`` was printed to stdout."""

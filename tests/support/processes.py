@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import unittest
 from pathlib import Path
 
+from .silence import SLOW_STEP
+from .systems import WINE
 from .waiting import PATIENCE, wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -19,24 +22,47 @@ ROOT = HERE.parent.parent
 PROGRAMS = ROOT / "tests" / "programs"
 TEST_APP = ROOT / "test_app.py"
 
-# Where the suite runs in the background of a script (`&`), it was started to ignore SIGINT, and so
-# would be all that it starts. What has a handler here has the default there.
+# If the suite runs in the background of a script (`&`), it was started to ignore SIGINT, and so would
+# everything that it starts. With a handler here, child processes have the default.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The more memory this process has, the longer a fork takes, and before 3.10 `subprocess` forks. What large
+# packets have needed would stay in glibc's heap, unless large blocks are kept out of it (mallopt(3)).
+M_MMAP_THRESHOLD, LARGE = -3, 128 * 1024
+if sys.platform == "linux" and sys.implementation.name == "cpython":  # PyPy manages its heap in other ways
+    with contextlib.suppress(ImportError, AttributeError):  # no ctypes, or another C library
+        import ctypes
+
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+
+# "Internal error". With it, wine 8 fails about once in ten thousand times to start a process, of which
+# nothing has run then.
+WINE_FAILED = 1359
+
+
+def _start(command, **options) -> subprocess.Popen:
+    try:
+        return subprocess.Popen(command, **options)
+    except OSError as error:
+        if not (WINE and error.winerror == WINE_FAILED):
+            raise
+    return subprocess.Popen(command, **options)
+
+
 class Program:
-    """A child process whose output is read as it comes."""
+    """A child process whose output is read as it arrives."""
 
     def __init__(self, command, env=None, cwd=None, stdout=None, **more):
         """Start it.
 
         Args:
-            stdout: where that goes instead of into `lines`: a file; or ``subprocess.PIPE``, and
-                then the test reads it from ``process.stdout`` itself, or does not.
+            stdout: where that goes instead of into `lines`: a file, or ``subprocess.PIPE``; then the test
+            can read it from ``process.stdout`` itself.
         """
         self.command = [word if isinstance(word, bytes) else str(word) for word in command]
-        self.process = subprocess.Popen(
+        self.process = _start(
             self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if stdout is None else stdout,
@@ -48,6 +74,7 @@ class Program:
         self.pid = self.process.pid
         self.lines: list[str] = []
         self._err: list[str] = []
+        self.err_was_read = False  # by a test, which has then checked it
         reads = [(self.process.stderr, self._err)]
         if stdout is None:
             reads.append((self.process.stdout, self.lines))
@@ -59,7 +86,9 @@ class Program:
     def _read(stream, into):
         with stream:
             for line in stream:
-                into.append(line.decode("utf-8", "surrogateescape").rstrip("\r\n"))
+                text = line.decode("utf-8", "surrogateescape")
+                if not SLOW_STEP.fullmatch(text):
+                    into.append(text.rstrip("\r\n"))
 
     @property
     def out(self) -> str:
@@ -67,16 +96,18 @@ class Program:
 
     @property
     def err(self) -> str:
+        self.err_was_read = True
         return "\n".join(self._err)
 
     def describe(self) -> str:
+        err = "\n".join(self._err)
         return (
             f"{str(self.command)[:500]}\n-- status: {self.process.poll()}"
-            f"\n-- stdout: {self.out[-3000:]}\n-- stderr: {self.err[-3000:]}"
+            f"\n-- stdout: {self.out[-3000:]}\n-- stderr: {err[-3000:]}"
         )
 
     def expect(self, line: str, count: int = 1, timeout: float = PATIENCE) -> None:
-        """Wait until ``line`` was printed ``count`` times."""
+        """Wait until ``line`` has been printed ``count`` times."""
 
         def seen():
             if self.lines.count(line) >= count:
@@ -98,7 +129,7 @@ class Program:
         self.process.stdin.flush()
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Wait for the end and return the exit status; show both streams if it does not come."""
+        """Wait for the end and return the exit status; if it does not end, show both streams."""
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -107,12 +138,28 @@ class Program:
             reader.join(PATIENCE)
         return status
 
+    def interrupt(self) -> None:
+        """Send SIGINT once its main thread is asleep.
+
+        Python handles a signal between two steps. One that comes just before a step that waits for
+        a lock or a socket does not end that wait, in any program.
+        """
+        wait_until(self._is_asleep, "its main thread is asleep")
+        os.kill(self.pid, signal.SIGINT)
+
+    def _is_asleep(self) -> bool:
+        if not os.path.exists("/proc/self/task"):
+            return True  # this system does not show it
+        before = activity_of_thread(self.pid, self.pid)
+        time.sleep(0.02)  # for as long as that, it does not run
+        return activity_of_thread(self.pid, self.pid) == before and "sleeping" in before[0]
+
     @contextlib.contextmanager
     def stopped(self):
-        """Have it stand still meanwhile, as by Ctrl-Z. Only where there is SIGSTOP."""
+        """Stop it meanwhile, as Ctrl-Z does. Only for systems with SIGSTOP."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
-            # Stopped by the time this goes on, not soon.
+            # Wait until it really has stopped.
             if not os.WIFSTOPPED(os.waitpid(self.pid, os.WUNTRACED)[1]):
                 raise AssertionError(f"it ended instead: {self.describe()}")
             yield
@@ -120,7 +167,7 @@ class Program:
             os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it, by its id, if it has not ended; and reap it."""
+        """End it, by its id, if it has not ended, and reap it."""
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
@@ -133,31 +180,59 @@ class Program:
             self.process.stdout.close()
 
 
-def python_of_another_user(user: int = 65534) -> list[str]:
-    """Return how to start Python as another user; skip the test where that cannot be done."""
-    if os.name != "posix" or os.geteuid() != 0 or not shutil.which("setpriv"):
-        raise unittest.SkipTest("only root can be another user, by setpriv")
-    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    # This interpreter may lie in root's own folders.
-    for python in (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin")):
-        command = [*become, str(python), "-B"]
-        tried = subprocess.run([*command, "-c", ""], stderr=subprocess.DEVNULL, check=False)
-        if not tried.returncode:
-            return command
-    raise unittest.SkipTest("there is no Python that another user can start")
+class AnotherUser:
+    """Runs programs as another user, from a copy of the package and programs: this tree may be private."""
+
+    def __init__(self, folder: Path, user: int = 65534) -> None:
+        """Make the copy in ``folder``; skip the test if this process cannot become another user."""
+        if os.name != "posix" or os.geteuid() != 0 or not shutil.which("setpriv"):
+            raise unittest.SkipTest("only root can be another user, by setpriv")
+        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        self.folder, self.python = folder, [*become, *self._find_python(become), "-B"]
+        package = Path(sys.modules["Socket_Singleton"].__file__).parent
+        for source in (package, PROGRAMS):
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+    @staticmethod
+    def _find_python(become: list[str]) -> list[str]:
+        # This interpreter may be in root's own folders.
+        for python in (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin")):
+            tried = subprocess.run([*become, str(python), "-c", ""], stderr=subprocess.DEVNULL, check=False)
+            if not tried.returncode:
+                return [str(python)]
+        raise unittest.SkipTest("there is no Python that another user can start")
+
+    def start(self, test, *command, ready: str | None = None, home: Path | str = "/nonexistent") -> Program:
+        """Start a Python program, or one of tests/programs by its name; it ends with ``test``."""
+        env = {"HOME": str(home), "PYTHONPATH": str(self.folder)}
+        return test.start_program(self.command(*command), ready, env=env, cwd=self.folder)
+
+    def command(self, *command) -> list:
+        """Return the command, for callers that do not use `start`."""
+        programs = self.folder / "programs"
+        return [*self.python, *(programs / word if str(word).endswith(".py") else word for word in command)]
+
+
+def activity_of_thread(pid, thread) -> list[str]:
+    """Return a thread's state, and its voluntary and involuntary context switches. Linux only."""
+    with open(f"/proc/{pid}/task/{thread}/status") as file:
+        return [line for line in file if "ctxt_switches" in line or line.startswith("State")]
 
 
 def environment(more=None) -> dict[str, str]:
-    """Return the environment of a child: it finds the package that is tested, and prints at once."""
+    """Return the environment of a child: it finds the tested package, and does not buffer its output."""
     env = dict(os.environ)
     package_parent = str(Path(sys.modules["Socket_Singleton"].__file__).parent.parent)
-    # Those in tests/programs also find the modules that lie beside this one: inside.py, descriptors.py.
+    # Those in tests/programs also find the modules beside this one: inside.py, descriptors.py.
     path = (package_parent, str(HERE), env.get("PYTHONPATH"))
     env["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     env["PYTHONUNBUFFERED"] = "1"
     if os.name == "nt":
-        env["PYTHONIOENCODING"] = "utf-8"  # as it is read here; to a pipe it would be the code page
-    # CPython 3.12 and later warn of any fork beside a thread; some tests are about just that.
-    env["PYTHONWARNINGS"] = "ignore:This process:DeprecationWarning"
+        env["PYTHONIOENCODING"] = "utf-8"  # as it is read here; for a pipe it would be the code page
+    # CPython 3.12 and later warn of any fork beside a thread, which is the subject of some tests.
+    forks = "ignore:This process:DeprecationWarning"
+    env["PYTHONWARNINGS"] = ",".join(filter(None, (env.get("PYTHONWARNINGS"), forks)))
     env.update(more or {})
     return env

@@ -1,36 +1,39 @@
-"""No test sleeps to wait for something: it waits for a condition, under a deadline."""
+"""Tests do not sleep in order to wait for something: they wait for a condition, with a deadline."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
-# Seconds until a test gives up on something that happens in milliseconds. Not a
-# measure of speed: long enough for a machine with all cores busy.
-PATIENCE = 30.0
+# Seconds until a test gives up on something that takes milliseconds. This does not
+# measure speed: it is long enough for a machine with all cores busy. Under wine, a
+# process needs seconds to start then.
+PATIENCE = 90.0 if sys.platform == "win32" else 30.0
 
 
 def wait_until(condition, what: str, timeout: float = PATIENCE):
     """Return the first true value of ``condition()``; fail if there is none in time."""
-    deadline = time.monotonic() + timeout
+    deadline, pause = time.monotonic() + timeout, 0.001
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout:g} seconds: {what}")
-        time.sleep(0.002)
+        time.sleep(pause)
+        pause = min(pause * 1.2, 0.02)  # whatever takes long is checked less often: other tests run meanwhile
 
 
 class Stopwatch:
-    """Measures how long a block takes, without the time in which the machine kept this process from running.
+    """Measures how long a block takes, without the time in which the machine did not let this process run.
 
-    So a bound in seconds is on what the package does, on a busy machine too. It cannot be broken by others,
-    and a wait of our own still counts: a thread that only sleeps runs on time beside it.
+    So a limit in seconds applies to what the package does, even on a busy machine. Other programs cannot
+    break it, but a wait of our own counts: a thread that only sleeps still runs on time.
     """
 
-    # Seconds between two looks. Later than that by as much again is a stall: less of it, many times,
-    # is how several programs share a processor, and a thread that only waits is late once.
+    # Seconds between two checks. If a check is late by that much again, it was a stall. Shorter delays are
+    # ignored: they happen whenever programs share a processor, or once if a thread only waits.
     _STEP = 0.03
 
     def __enter__(self):

@@ -14,7 +14,7 @@ from typing import Callable, Optional, Tuple, Union
 
 from typing_extensions import assert_type
 
-from Socket_Singleton import MultipleSingletonsError, Socket_Singleton, __version__
+from Socket_Singleton import Launch, MultipleSingletonsError, Socket_Singleton, __version__
 
 assert_type(__version__, str)
 
@@ -52,7 +52,7 @@ assert_type(app.argv, Optional[Tuple[str, ...]])
 assert_type(app.notify_empty, bool)
 assert_type(app.dispatch, Optional[Callable[[Callable[[], object]], object]])
 assert_type(app.wait, float)
-assert_type(app.arguments, Tuple[Tuple[str, ...], ...])
+assert_type(app.arguments, Tuple[Launch, ...])
 assert_type(app.clients, int)
 assert_type(str(app) + repr(app), str)
 
@@ -134,10 +134,24 @@ def by_name(args: tuple[str, ...], *, color: str) -> str | None:
     return color
 
 
-# A name, an answer, and whom they find.
+def with_a_launch(launch: Launch) -> int:
+    print(*launch, launch.cwd, launch.environ.get("DISPLAY", ""), file=launch.stdout)
+    launch.stderr.write("")
+    return 2 if launch.gone else 0
+
+
+app.trace(with_a_launch)
+assert_type(Launch().cwd, Optional[str])
+assert_type(Launch(["a"], cwd="/x", environ={"A": "b"})[0], str)
+for waiting in app.arguments:
+    assert_type(waiting, Launch)
+limited = Socket_Singleton(name="org.example.editor", answer=2.5, environ=["DISPLAY"])
+Socket_Singleton.ask(["a"], name="n", wait=5, stdout=sys.stdout, stderr=sys.stderr)
+
+# A name, an answer, and the functions that find the host.
 named = Socket_Singleton(name="org.example.editor", answer=True)
 assert_type(named.name, Optional[str])
-assert_type(named.answer, bool)
+assert_type(named.answer, Union[bool, float])
 assert_type(Socket_Singleton.ask(["a"], name="n"), Union[str, int, None])
 assert_type(
     Socket_Singleton.ask(["a"], name="n", secret="s", timeout=1.5, address="::1", port=1),
@@ -147,6 +161,7 @@ assert_type(Socket_Singleton.pid_of("n"), Optional[int])
 assert_type(Socket_Singleton.pid_of("n", secret="s"), Optional[int])
 assert_type(Socket_Singleton.is_running(name="n", secret="s"), bool)
 Socket_Singleton.send(["a"], name="n")
+assert_type(named.relaunch(["a"], cwd=None, env={"A": "b"}).wait(), int)
 assert_type(named.join(), bool)
 assert_type(named.join(timeout=0.5), bool)
 named.trace(by_name, color="red")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import collections
-import inspect
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +14,7 @@ import tempfile
 import time
 from typing import Iterator
 
-from .actors import ROOT, Socket_Singleton
+from .actors import ROOT
 from .rounds import Round, try_port
 from .schedule import NAME, SECRET, Setting
 from .series import LONGEST_ROUND, SeriesRound
@@ -23,28 +23,28 @@ ADDRESS = "127.0.0.1"
 SHOWN = 20  # violations, in words
 PROGRESS = 10.0  # seconds
 KINDS_OF_ROUNDS = 8  # with a name, with a secret, rough or long
-START_TIME = 30.0  # for an interpreter to start, and end
+START_TIME = 30.0  # for an interpreter to start and end
 
 
 class Soak:
-    """Round after round, and the sum of them."""
+    """Round after round, and the totals."""
 
-    def __init__(self, options: argparse.Namespace, seed: int, port: int, folder: str) -> None:
+    def __init__(self, options: argparse.Namespace, port: int, folder: str) -> None:
         self.counts: dict[str, int] = collections.defaultdict(int)
         self.violations: list[str] = []
-        self._seed = seed
+        self._seed = options.seed
         self._port = port
         self._folder = folder
-        self._only_one = options.until_violation
-        self._named = takes_name()
+        self._sought: str | None = options.until_violation  # a pattern
+        self._found = False
         self._start = time.monotonic()
-        self._launches: int = options.launches  # in series; 0: as many as come, each a process
+        self._launches: int = options.launches  # in series; 0: any number, each a process
         self._end = float("inf") if self._launches else self._start + options.seconds
         self._next_report = self._start + PROGRESS
 
     def run(self) -> None:
         number = 0
-        while self._goes_on() and not (self._only_one and self.violations):
+        while self._goes_on() and not self._found:
             setting = self._setting(number)
             this = self._new_round(setting, number)
             try:
@@ -52,8 +52,10 @@ class Soak:
             finally:
                 this.end()
             for violation in this.judge(self.counts):
-                if len(self.violations) < SHOWN:
+                found = self._sought is not None and re.match(rf"round \S+ (?:{self._sought})", violation)
+                if found or len(self.violations) < SHOWN:
                     print(f"VIOLATION {violation}", flush=True)
+                self._found |= bool(found)
                 self.violations.append(violation)
             if os.path.exists(setting.log):
                 os.unlink(setting.log)
@@ -73,10 +75,10 @@ class Soak:
         return SeriesRound(setting, self._report, min(left, most), long=bool(number & 1))
 
     def _setting(self, number: int) -> Setting:
-        """Return the setting of a round; of 8 that follow each other, each has another one."""
+        """Return the setting of a round; each of 8 successive rounds has a different one."""
         secret = SECRET if number + 2 & 4 else ""
         name, address, port = "", ADDRESS, self._port
-        if self._named and number + 1 & 2:
+        if number + 1 & 2:
             name = f"{NAME}.{self._port}"
             address, port = endpoint_of(name, secret)
         rough = not number & 1
@@ -93,7 +95,7 @@ class Soak:
             )
 
     def _check_sums(self) -> Iterator[str]:
-        """Yield what no single launch can show."""
+        """Yield violations that no single launch can show."""
         if self.counts["rounds"] and not (self.counts["hosts"] and self.counts["delivered"]):
             yield "nothing happened: without hosts and deliveries nothing was checked"
         long = self.counts["launch"] >= KINDS_OF_ROUNDS * LONGEST_ROUND
@@ -101,7 +103,7 @@ class Soak:
             yield "memory was not measured: no host took enough launches"
 
     def verdict(self) -> int:
-        """Print the sums and what they mean; return the exit status."""
+        """Print the totals and what they mean; return the exit status."""
         for name, count in sorted(self.counts.items()):
             print(f"{count:8d} {name}")
         for violation in self._check_sums():
@@ -111,10 +113,6 @@ class Soak:
         words = f"{found} violation{'s' * (found > 1)}" if found else "no violation"
         print(f"verdict: {words} (seed {self._seed})", flush=True)
         return int(found > 0)
-
-
-def takes_name() -> bool:
-    return "name" in inspect.signature(Socket_Singleton).parameters
 
 
 def endpoint_of(name: str, secret: str) -> tuple[str, int]:
@@ -140,36 +138,36 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=60, help="how long to start new processes (60)")
     parser.add_argument(
-        "--launches", type=int, default=0, help="so many, in series; --seconds then says nothing"
+        "--launches", type=int, default=0, help="this many, in series; --seconds is then ignored"
     )
-    parser.add_argument("--seed", type=int, help="any whole number; drawn and printed if not given")
-    parser.add_argument("--port", type=int, help="a free one below 32768 is taken if not given")
-    parser.add_argument("--until-violation", action="store_true", help="end with the round of the first one")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="drawn if not given")
+    parser.add_argument(
+        "--until-violation",
+        nargs="?",
+        const="",
+        metavar="PATTERN",
+        help="end after the round of the first one, or of the first one that begins like this",
+    )
     options = parser.parse_args()
     if options.launches < 0:
         parser.error("--launches is a number of them")
-    if options.port is not None and not 0 < options.port < 65536:
-        parser.error("--port is from 1 to 65535, and best below 32768")
     if sys.platform != "linux":
         print("the soak needs Linux", file=sys.stderr)
         return 2
-    seed = random.randrange(10**6) if options.seed is None else options.seed
-    ports = [random.randrange(10_000, 32_000) for _ in range(100)] if options.port is None else [options.port]
-    port = next((port for port in ports if try_port(ADDRESS, port) is None), None)
-    if port is None:
-        print(f"port {ports[0]} is not free", file=sys.stderr)
-        return 2
+    port = 0
+    while not port or try_port(ADDRESS, port):
+        port = random.randrange(10_000, 32_000)  # below those of outgoing connections
     how_long = f"{options.launches} launches" if options.launches else f"{options.seconds:g} s"
-    print(f"soak: seed {seed}, port {port}, {how_long}, Python {sys.version.split()[0]}", flush=True)
+    print(f"soak: seed {options.seed}, port {port}, {how_long}, Python {sys.version.split()[0]}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # for sigtimedwait
     with tempfile.TemporaryDirectory(prefix="soak") as folder:
-        os.environ["HOME"] = folder  # where a host with a name may keep a key
-        soak = Soak(options, seed, port, folder)
+        os.environ["HOME"] = folder  # where a host with a name may store a key
+        soak = Soak(options, port, folder)
         try:
             soak.run()
         except KeyboardInterrupt:
-            print("interrupted; what follows is about the rounds before", flush=True)
+            print("interrupted; the following is about the rounds before", flush=True)
             return soak.verdict() or 130
         return soak.verdict()
 

@@ -1,9 +1,10 @@
-"""What happens in a child: the launch, which may be the host, and the peers that are no launches."""
+"""What happens in a child: the launch, which may become the host, and the peers, which are not launches."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import json
 import os
 import re
@@ -13,10 +14,11 @@ import socket
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
-from .schedule import EXIT_STATUS, LONGEST_HOST, Event, Role, digest, to_bytes
+from .schedule import LONGEST_HOST, STATUSES, Event, Role, digest, to_bytes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "src"))
@@ -24,18 +26,18 @@ sys.path.insert(0, str(ROOT / "src"))
 from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 ACK, NAK = b"\x06", b"\x15"
-# How a launch with a name begins, and the bytes of what its host answers, of which the last are the proof.
+# The hello of a launch with a name, and the sizes in its host's answer, which ends with the proof.
 HELLO = b"HELLO Socket_Singleton/1\r\n\r\n"
 NONCE_SIZE = PROOF_SIZE = 32
 HOST_HELLO_SIZE = 1 + NONCE_SIZE + 4 + PROOF_SIZE
 ANSWERS = {ACK: "owned", NAK: "ignored", b"": "closed"}
 
-KILL_TIME = 1.0  # seconds for the supervisor to kill whom it is to kill
-# For the threads of a host to end after release: observers here sleep for 20 ms at most.
+KILL_TIME = 1.0  # seconds that the supervisor has to kill this process
+# For the threads of a host to end after release: observers here sleep for at most 20 ms.
 THREADS_TIME = 5.0
 CONNECT_TIME = 3.0  # seconds that a peer waits for anything
 
-# The first or the last argument of a launch; a piece of it is no name.
+# The first or the last argument of a launch; a part of it identifies nothing.
 NAME = re.compile(r"launch (\d+);$")
 
 
@@ -45,7 +47,7 @@ def identity(role: Role) -> dict[str, Any]:
 
 
 class Log:
-    """Lines ``WHAT NUMBER TIME MORE``, each written in one step before it is done: so it survives SIGKILL."""
+    """Writes lines ``WHAT NUMBER TIME MORE``, each in one step and in advance, so they survive SIGKILL."""
 
     def __init__(self, role: Role) -> None:
         self.number = role.number
@@ -56,7 +58,7 @@ class Log:
         os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
 
     def launch(self, what: str, args: tuple[str, ...]) -> None:
-        """Write that the launch with ``args`` arrived here."""
+        """Record that the launch with ``args`` arrived here."""
         names = [NAME.match(text) for text in (*args[:1], *args[-1:])]
         self(what, next((name[1] for name in names if name), "stray"), digest(args))
 
@@ -65,27 +67,31 @@ class Log:
 
 
 def interpreter_main() -> None:
-    """Be a launch that is an interpreter of its own, with its arguments in `sys.argv`."""
+    """Be a launch in its own interpreter, with its arguments in `sys.argv`."""
     sys.exit(launch(Role(*json.loads(os.environ["SOAK_ROLE"])), strict=True))
 
 
 def launch(role: Role, strict: bool) -> int:
-    """Be one launch, from its begin to its end; return the exit status."""
+    """Be one launch, from beginning to end; return the exit status."""
     log = Log(role)
     sys.setswitchinterval(role.switch)
     ended_by_exit: list[Socket_Singleton] = []
-    # Registered before the library's own, so that it runs after it.
+    # Registered before the library's own handler, so that it runs after it.
     atexit.register(lambda: [account(app, log) for app in ended_by_exit])
     log("begins")
     before = time.monotonic()
+    stdout, shown = sys.stdout, io.StringIO()  # for a launch that asks: what the observers of its host write
+    sys.stdout = shown
     try:
         app = witnessed(log)(**parameters(role), strict=strict)
     except MultipleSingletonsError as error:
         log("second", error.delivered)
-        if is_told(error):
+        check_output(shown.getvalue(), error)
+        if fails(error):
             print(error, file=sys.stderr)
             return 1
         return error.answer or 0
+    sys.stdout = stdout
     log("host", f"{before:.9f}")
     be_host(app, role, log)
     if role.ending == "exit":
@@ -95,8 +101,36 @@ def launch(role: Role, strict: bool) -> int:
     return 0
 
 
+def write_output(launch: Any) -> None:
+    """Write output to a launch that `check_output` can check: little of it, or more than may wait."""
+    lines = zlib.crc32(repr(launch).encode("utf-8", "replace")) % 40 + 1
+    size = 60_000 if lines > 37 else 100
+    try:
+        for number in range(lines):
+            print(number, "of", lines, "x" * size, file=launch.stdout)
+    except BrokenPipeError:
+        pass  # it was killed, or its time was over
+
+
+def check_output(text: str, error: MultipleSingletonsError) -> None:
+    """Print an error, which is a violation, if the observers' output has a gap, has no end or is missing."""
+    is_whole = error.outcome in ("answered", "refused")
+    lines = text.splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    for place, line in enumerate(whole):
+        number, _, rest = line.partition(" of ")
+        if number != str(place) or rest.split(" ")[1].strip("x") != "\n":
+            print(f"line {place} of the output is {line[:60]!r}", file=sys.stderr)
+            return
+    count = int(whole[0].split(" ")[2]) if whole else int(error.answer == STATUSES["writes"])
+    if is_whole and (len(lines), len(whole)) != (count, count):
+        print(
+            f"{len(whole)} lines of {count} came, and {len(lines) - len(whole)} without end", file=sys.stderr
+        )
+
+
 def parameters(role: Role) -> dict[str, Any]:
-    """Return what a launch of this role is constructed with."""
+    """Return the constructor's parameters for this role."""
     return {
         **identity(role),
         "timeout": role.life if role.ending == "timeout" else 0,
@@ -106,27 +140,27 @@ def parameters(role: Role) -> dict[str, Any]:
     }
 
 
-def is_told(error: MultipleSingletonsError) -> bool:
-    """Whether such a launch ends with status 1, and says why."""
+def fails(error: MultipleSingletonsError) -> bool:
+    """Whether a launch with this error ends with status 1 and a message."""
     return error.delivered is False or str(error).startswith("Socket_Singleton: ")
 
 
 def witnessed(log: Log) -> type[Socket_Singleton]:
-    """Return the class, as a host logs what it owns before it tells so: what a kill takes along is known.
+    """Return a class that, as a host, logs what it owns before it acknowledges it: a kill hides nothing.
 
-    This is the one place that reaches for private names of the package.
+    This is the only place that uses private names of the package.
     """
 
     class Witnessed(Socket_Singleton):
         def _serve(self, *room: Any) -> None:
-            from Socket_Singleton._inbox import Inbox
+            from Socket_Singleton._host.inbox import Inbox
 
             put = Inbox.put
 
-            def logged(inbox: Inbox, launch: Any, *more: Any) -> bool:
-                has_room = put(inbox, launch, *more)
+            def logged(inbox: Inbox, entry: Any, *more: Any) -> bool:
+                has_room = put(inbox, entry, *more)
                 if has_room:
-                    log.launch("owned", launch.arguments)
+                    log.launch("owned", entry.launch)
                 return has_room
 
             Inbox.put = logged
@@ -136,7 +170,7 @@ def witnessed(log: Log) -> type[Socket_Singleton]:
 
 
 def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
-    """Live as ``role`` says, and give up the port; each way says so in the log before it does."""
+    """Live as ``role`` says, and give up the port; each way is logged in advance."""
     over = threading.Event()
     end = time.monotonic() + role.life
     seen = 0
@@ -146,7 +180,7 @@ def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
         app.release()
         over.set()
 
-    def observe(args: tuple[str, ...]) -> None:
+    def observe(args: tuple[str, ...]) -> int | None:
         nonlocal seen
         log.launch("got", args)
         seen += 1
@@ -155,10 +189,10 @@ def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if role.ending == "observer" and time.monotonic() > end - role.life / 2:
             leave()
-        behave(role.observer)
+        return behave(role.observer, args)
 
     if role.observer == "raises":
-        # What it raises is logged, and without a handler that is noise on stderr.
+        # Its errors are logged, and without a handler that would be noise on stderr.
         import logging
 
         logging.getLogger("Socket_Singleton").addHandler(logging.NullHandler())
@@ -175,11 +209,15 @@ def be_host(app: Socket_Singleton, role: Role, log: Log) -> None:
     leave()
 
 
-def behave(observer: str) -> None:
+def behave(observer: str, launch: Any) -> int | None:
+    if observer == "writes":
+        write_output(launch)
+        return STATUSES[observer]
     if observer == "slow":
         time.sleep(0.02)
     if observer == "raises":
-        raise SystemExit(EXIT_STATUS)
+        raise SystemExit(STATUSES[observer])
+    return None
 
 
 def live(app: Socket_Singleton, role: Role, log: Log, over: threading.Event) -> None:
@@ -192,19 +230,19 @@ def live(app: Socket_Singleton, role: Role, log: Log, over: threading.Event) -> 
 
 
 def watch_threshold(app: Socket_Singleton, role: Role, log: Log) -> None:
-    """Wait until the threshold is reached, or for `LONGEST_HOST`; log that it is not, again and again."""
+    """Wait until the threshold is reached, at most for `LONGEST_HOST`; log repeatedly that it is not."""
     end = time.monotonic() + LONGEST_HOST
     while True:
         now = time.monotonic()
         if app.clients >= role.threshold or now > end:
             return
-        # Below the threshold after `now` was read: the port was held then.
+        # Below the threshold after `now` was read, so the port was held then.
         log("holds", f"{now:.9f}")
         time.sleep(0.005)
 
 
 def account(app: Socket_Singleton, log: Log) -> int:
-    """Log what a host that has released owns and no observer was given; return how many that are."""
+    """Log what a released host owns but no observer received; return how much that is."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join(THREADS_TIME)
@@ -217,7 +255,7 @@ def account(app: Socket_Singleton, log: Log) -> int:
 
 
 def account_and_linger(app: Socket_Singleton, role: Role, log: Log) -> None:
-    """Do as `account`; and log what still comes, which nothing must."""
+    """Do what `account` does, and log whatever arrives afterwards, which must be nothing."""
     accounted = account(app, log)
     time.sleep(role.linger)
     for args in app.arguments[accounted:]:
@@ -228,7 +266,7 @@ def account_and_linger(app: Socket_Singleton, role: Role, log: Log) -> None:
 
 
 def be_peer(event: Event) -> None:
-    """Be a peer of ``event.kind``; the host may drop any of them, and a friend looks for itself."""
+    """Be a peer of ``event.kind``; the host may drop any of them, but a friend handles that itself."""
     kinds = {"friend": friend, "reset": reset, "stall": stall, "wrong": wrong, "garbage": garbage}
     kinds["hello"] = hello
     with contextlib.suppress(OSError):
@@ -247,7 +285,7 @@ def packet(event: Event, secret: str) -> bytes:
 
 
 def friend(event: Event) -> None:
-    """Send a good packet slowly, wait before the end of the stream, and log what the answer is."""
+    """Send a good packet slowly, wait before the end of the stream, and log the answer."""
     data = packet(event, event.role.secret)
     log = Log(event.role)
     try:
@@ -256,7 +294,7 @@ def friend(event: Event) -> None:
             for start in range(0, len(data), step):
                 sock.sendall(data[start : start + step])
                 time.sleep(event.hold / 200)
-            # An answer now is that of a host that ends the connection.
+            # An early answer comes from a host that ends the connection.
             if not select.select([sock], [], [], event.dawdle)[0]:
                 sock.shutdown(socket.SHUT_WR)
             log("friend", ANSWERS.get(sock.recv(1), "other"))
@@ -267,7 +305,7 @@ def friend(event: Event) -> None:
 
 
 def reset(event: Event) -> None:
-    """Send some of a good packet, or all of it but its end; then reset."""
+    """Send part of a good packet, or all of it except its end; then reset."""
     data = packet(event, event.role.secret)
     with connect(event, resets=True) as sock:
         sock.sendall(data[: len(data) * event.role.threshold // 8] if event.peers > 1 else b"")
@@ -275,20 +313,20 @@ def reset(event: Event) -> None:
 
 
 def stall(event: Event) -> None:
-    """Say nothing on some connections, half a packet on others, and hold them; then reset."""
+    """Send nothing on some connections, half a packet on others, and hold them; then reset."""
     data = packet(event, event.role.secret)[:5000].rstrip(b"\0")
     with contextlib.ExitStack() as held:
         for number in range(event.peers):
             sock = held.enter_context(connect(event, resets=True))
             if number % 2:
-                with contextlib.suppress(OSError):  # over a limit, or the host went
+                with contextlib.suppress(OSError):  # over a limit, or the host is gone
                     sock.sendall(data)
-        # Sometimes longer than a launch can wait for its turn, and than a peer is given.
+        # Sometimes longer than a launch can wait for its turn, and than a peer may take.
         time.sleep(event.hold * (4 if event.role.threshold > 4 else 1))
 
 
 def wrong(event: Event) -> None:
-    """Show a wrong secret; where none is asked for, end in the middle of a packet."""
+    """Show a wrong secret; if no secret is needed, end in the middle of a packet."""
     with connect(event, resets=not event.role.secret) as sock:
         sock.sendall(packet(event, "open barley"))
         if event.role.secret:
@@ -297,8 +335,8 @@ def wrong(event: Event) -> None:
 
 
 def hello(event: Event) -> None:
-    """Begin as a launch with a name, and go no further; or show a false proof, or the host's own."""
-    import hashlib  # not for each interpreter that is a launch
+    """Begin like a launch with a name and go no further, or show a false proof, or the host's own."""
+    import hashlib  # not in every interpreter that is a launch
 
     data = packet(event, "")
     step = event.role.threshold % 4
@@ -318,7 +356,7 @@ def hello(event: Event) -> None:
 
 
 def garbage(event: Event) -> None:
-    """Send anything and end in order; or without end, for a while, and then reset."""
+    """Send anything and end in order; or send endlessly, for a while, and then reset."""
     endless = event.peers > 10
     end = time.monotonic() + event.hold / 5
     with connect(event, resets=endless) as sock:
@@ -329,11 +367,11 @@ def garbage(event: Event) -> None:
             sock.sendall(event.payload)
 
 
-# -- from the fork on --
+# -- after the fork --
 
 
 def act(event: Event) -> int:
-    """Be what ``event`` says; return the exit status."""
+    """Do what ``event`` says; return the exit status."""
     if event.kind == "interpreter":
         execute(event)
     if event.kind == "forked":
@@ -344,13 +382,13 @@ def act(event: Event) -> int:
 
 
 def run_child(work: Callable[[], int], err: str, seconds: int) -> None:
-    """Be the child of a fork, for ``seconds`` at most; does not return."""
+    """Be the child of a fork, for at most ``seconds``; does not return."""
     status = 70
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor ends us
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor ends this process
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        signal.alarm(seconds)  # whatever becomes of the supervisor
+        signal.alarm(seconds)  # whatever happens to the supervisor
         os.dup2(os.open(err, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)
         status = work()

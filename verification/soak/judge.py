@@ -1,32 +1,34 @@
-"""Judges a round that is over: by its log, the exit statuses, and what was written to stderr.
+"""Judges a completed round: by its log, the exit statuses, and what was written to stderr.
 
-1. *Never two hosts.* A host surely held the port from when its constructor had
-   returned to the earliest of: it was about to release; it was about to be
-   killed; its timeout, counted from before the constructor; the last look at
-   which it was below its threshold. Two such times must not overlap. All are
-   read from the monotonic clock, which Linux has one of for all processes.
+1. *Never two hosts.* A host surely held the port from the moment its constructor
+had returned to the earliest of these: it was about to release; it was about to
+be killed; its timeout, counted from before the constructor; the last check at
+which it was below its threshold. Two such times must not overlap. All of them
+are read from the monotonic clock, which Linux shares between all processes.
 2. *No launch vanishes.* A launch was the host; or it ended with status 0 and
-   its arguments are in the log exactly once, written by an observer or found in
-   `arguments` after `release`; or it ended with another status and said why.
-   The last must not happen here, since somebody always serves or the port is
-   free. Excused is: what a host owned when it was killed is lost with it, if the
-   log says that it owned it. And a launch that waited for stopped hosts for much
-   of its time may be told, and be delivered all the same when that host goes on.
-   Every other round is without kills and stops, hence without these excuses. One that
-   asks ends with what the observer of its owner said, or is told that this host has gone.
-3. *Owned, then told.* Who was told that it is owned was owned before.
+its arguments are in the log exactly once, written by an observer or found in
+`arguments` after `release`; or it ended with another status and gave the reason.
+The last must not happen here, since there is always a host, or the port is
+free. There are excuses: what a host owned when it was killed is lost with it, if
+the log says that it owned it; and a launch that waited for stopped hosts for much
+of its time may fail with a message, and still be delivered when that host continues.
+Every other round has no kills and stops, and so none of these excuses. A launch that
+asks ends with what its owner's observer returned, or with the message that this host
+has gone; the latter only if that observer had not begun when the host released, or
+did not live on.
+3. *Owned, then acknowledged.* What was acknowledged had been owned before.
 4. *Never twice, never changed.* No launch is in the log twice; each is there as
-   it was sent; none is there that did not end its stream, had the wrong secret,
-   showed a false proof (which is answered by NAK), or was answered by a reset.
-5. *What is not owned ends by a reset.* Nobody with a good packet sees an orderly
-   end without an answer, however the host ends.
-6. *In time, and quietly.* Each launch ends within `LAUNCH_TIME`, each host's
-   threads with its release; stderr is empty but for a launch that was told; the
-   port is free when all have ended.
+it was sent; nothing is there that did not end its stream, had the wrong secret,
+showed a false proof (which is answered by NAK), or was answered by a reset.
+5. *What is not owned ends with a reset.* No peer with a good packet sees an orderly
+end without an answer, however the host ends.
+6. *In time, and quietly.* Each launch ends within `LAUNCH_TIME`, and each host's
+threads with its release; stderr is empty except for a launch that failed; the
+port is free when all processes have ended.
 
-The machine itself may stand still for a while, and a launch has but 2 seconds. Where
-the supervisor, too, was kept waiting for long, a launch that was told or late is counted and
-not held against anyone.
+The machine itself may stand still for a while, and a launch has only 2 seconds. If
+the supervisor had to wait for long too, a launch that failed or was late is counted,
+but is not a violation.
 """
 
 from __future__ import annotations
@@ -34,43 +36,33 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING, NamedTuple
 
-from .schedule import EXIT_STATUS, LAUNCHES
+from .schedule import KILLED, LAUNCHES, STATUSES
 
 if TYPE_CHECKING:
     from .record import Child, Record
 
-# Seconds from the constructor of a launch to its end as a process, or to its life as a
-# host. It has 2 for the network; the rest is for an interpreter to end where two dozen
+# Seconds from the constructor of a launch to the end of its process, or until it is the
+# host. It has 2 for the network; the rest is for an interpreter to end while two dozen
 # of them share two busy cores.
 LAUNCH_TIME = 3.5
-# Seconds of its 2 that a launch must have waited for stopped hosts to be told: more than one
-# stop, or one of the long ones. It begins no other try in the last half second; in what is
-# left a host that goes on may have a crowd to answer first, or be killed and leave it to the
-# next one, which is busy as well.
+# Seconds of its 2 that a launch must have waited for stopped hosts to fail: more than one
+# stop, or one of the long ones. It begins no other attempt in the last half second; in the
+# time left, a host that continues may have many others to answer first, or be killed and
+# leave them to the next one, which is busy as well.
 STOP_EXCUSES = 0.8
-# Seconds of its 2 in which the machine had no time even for the supervisor, for a launch to be told
-# or late: as long as one is given for an answer.
+# Seconds of its 2 in which the machine had no time even for the supervisor, for a launch to fail
+# or be late: as long as it has for an answer.
 STALLS_EXCUSE = 0.5
-# Beyond it a child is a violation; the supervisor kills it then.
+# A child that takes longer is a violation; the supervisor then kills it.
 CHILD_TIME = 20.0
 
 LOST = "lost with a killed host"
-# What a launch that asks says when its host has gone.
+# The message of a launch that asked when its host has gone.
 OWNED_AND_LOST = "has taken this launch, but ended before it answered"
-HOW_HOSTS_END = {
-    "release": "released",
-    "threads": "released in two threads",
-    "observer": "released in an observer",
-    "timeout": "timed out",
-    "threshold": "had a threshold",
-    "exit": "just ended",
-    "killed": "were to be killed",
-    "dies": "were to die in their observer",
-}
 
 
 class Tenure:
-    """When a host surely held the port."""
+    """The time in which a host surely held the port."""
 
     def __init__(self, child: Child, before: float, since: float) -> None:
         self.child = child
@@ -110,7 +102,7 @@ class Owner(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a launch or a friend said of its end, and when."""
+    """The outcome that a launch or a friend reported, and when."""
 
     time: float
     text: str
@@ -129,7 +121,7 @@ class Judge:
         self._arrivals: dict[int, list[Arrival]] = collections.defaultdict(list)
         self._owners: dict[int, list[Owner]] = collections.defaultdict(list)
         self._answers: dict[int, Answer] = {}
-        self._begins: dict[int, float] = {}  # when launches came to their constructor
+        self._begins: dict[int, float] = {}  # when launches reached their constructor
         for line in record.lines:
             what, number, when, *more = line.split(" ")
             self._read(what, self._children[int(number)], float(when), more)
@@ -138,7 +130,7 @@ class Judge:
         self._never_two_hosts()
         self._no_launch_vanishes()
         self._friends_are_answered_truly()
-        self._owned_then_told()
+        self._owned_then_acknowledged()
         self._never_twice_never_changed()
         self._nobody_is_late()
         self._no_noise()
@@ -188,7 +180,7 @@ class Judge:
         last: Tenure | None = None
         for tenure in sorted(self._tenures.values(), key=lambda tenure: tenure.since):
             self.counts["hosts"] += 1
-            self.counts["hosts that " + HOW_HOSTS_END[tenure.child.role.ending]] += 1
+            self.counts[f"hosts, by {tenure.child.role.ending}"] += 1
             self.counts["killed hosts"] += tenure.child.killed is not None
             if tenure.until <= tenure.since:
                 continue  # it may have given up the port before it could say that it had it
@@ -210,36 +202,44 @@ class Judge:
             elif child.role.asks and OWNED_AND_LOST in child.err:
                 self._was_left_without_answer(child)
             elif child.status and not self._was_answered(child):
-                self._was_told(child)
+                self._failed(child)
             elif answer is not None and answer.text == "None":
                 self._violation("an orderly end without an answer", child)
             else:
                 self._was_owned(child)
 
     def _was_answered(self, child: Child) -> bool:
-        """Whether the status is what the observer of the host that owned it has said."""
-        return child.status == EXIT_STATUS and any(
-            owner.host.role.observer == "raises" for owner in self._owners[child.number]
-        )
+        """Whether the status is the one that the observer of its owner has returned."""
+        owners = self._owners[child.number]
+        return any(child.status == STATUSES.get(owner.host.role.observer) for owner in owners)
 
     def _was_left_without_answer(self, child: Child) -> None:
-        """A launch that asks, and was told that the host has gone that owned it."""
+        """Judge a launch that asked and reports that its owner has gone."""
         self._was_owned(child)
         self.counts["owned, and left without an answer"] += 1
         if not any(self._end_of(owner.host) <= child.ended for owner in self._owners[child.number]):
             self._violation("left without an answer by a host that lived on", child)
+        elif any(self._was_called(arrival) for arrival in self._arrivals[child.number]):
+            self._violation("left without an answer by an observer that had begun", child)
+
+    def _was_called(self, arrival: Arrival) -> bool:
+        """Whether an observer had the launch before its host released, and then lived long enough."""
+        host, tenure = self._children[arrival.host], self._tenures.get(arrival.host)
+        if tenure is None or not tenure.leaves or host.killed or host.role.ending in ("exit", *KILLED):
+            return False
+        return arrival.what == "got" and arrival.time < min(tenure.leaves)
 
     def _end_of(self, host: Child) -> float:
         """Return the earliest moment at which a host may have ended."""
         tenure = self._tenures.get(host.number)
         if tenure is not None:
             return tenure.until
-        # It serves before its constructor returns, and was killed before it could say that it was the host.
+        # It serves before its constructor returns, and was killed before it could report being the host.
         return host.ended if host.killed is None else host.killed
 
-    def _was_told(self, child: Child) -> None:
+    def _failed(self, child: Child) -> None:
         arrived = bool(self._arrivals[child.number])
-        words = "told, and delivered" if arrived else "told"
+        words = "failed with a message, and delivered" if arrived else "failed with a message"
         if self._waited_for_stopped(child):
             self.counts[f"{words}, as the host was stopped"] += 1
         elif self._stalled(child):
@@ -256,7 +256,7 @@ class Judge:
             self._violation("vanished", child)
 
     def _friends_are_answered_truly(self) -> None:
-        named = bool(self._record.setting.name)  # such a host ignores who does not prove itself
+        named = bool(self._record.setting.name)  # such a host ignores peers without a proof
         for child in self._children.values():
             if child.kind != "friend" or child.number not in self._answers:
                 continue
@@ -272,12 +272,12 @@ class Judge:
             elif not (answer == "silent" and (self._stalled(child) or self._was_stopped(child))):
                 self._violation("a packet had the wrong answer", child, answer)
 
-    def _owned_then_told(self) -> None:
+    def _owned_then_acknowledged(self) -> None:
         for number, answer in self._answers.items():
             if answer.text not in ("True", "owned"):
                 continue
             if not any(owner.time <= answer.time for owner in self._owners[number]):
-                self._violation("told before it was owned", self._children[number])
+                self._violation("acknowledged before it was owned", self._children[number])
 
     def _never_twice_never_changed(self) -> None:
         for number, arrivals in self._arrivals.items():
@@ -311,18 +311,18 @@ class Judge:
     def _no_noise(self) -> None:
         for child in self._children.values():
             lines = child.err.splitlines()
-            # It says why just before it ends; a kill may come between the two.
-            was_told = child.kind in LAUNCHES and (child.status == 1 or (child.killed is not None and lines))
-            fine = len(lines) == 1 and lines[0].startswith("Socket_Singleton: ") if was_told else not lines
+            # It gives the reason just before it ends; a kill may come in between.
+            failed = child.kind in LAUNCHES and (child.status == 1 or (child.killed is not None and lines))
+            fine = len(lines) == 1 and lines[0].startswith("Socket_Singleton: ") if failed else not lines
             if not fine:
                 self._violation("noise on stderr", child)
-            strange = child.status and not was_told and not (child.role.asks and self._was_answered(child))
+            strange = child.status and not failed and not (child.role.asks and self._was_answered(child))
             if strange and child.killed is None:
                 self._violation("a strange status", child)
             if child.ended - child.began > CHILD_TIME:
                 self._violation("does not end", child)
 
-    # -- what explains, and what is said --
+    # -- explanations and reports --
 
     def _stalled(self, child: Child) -> bool:
         return sum(stall.shared(child) for stall in self._record.stalls) >= STALLS_EXCUSE
@@ -334,7 +334,7 @@ class Judge:
         return sum(stop.shared(child) for stop in self._record.stops) >= STOP_EXCUSES
 
     def _violation(self, what: str, child: Child, more: str = "") -> None:
-        """Note a violation, with all that may explain it: times are seconds since the child began."""
+        """Note a violation, with everything that may explain it; times are seconds since the child began."""
 
         def since(when: float) -> str:
             return f"{when - child.began:+.4f}"

@@ -1,4 +1,4 @@
-"""What is known of a round when it is over. The judge needs nothing else, so a test can forge it."""
+"""What is known about a completed round. The judge needs nothing else, so a test can forge it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from .schedule import Event, Role, Setting, digest
 
-# Seconds. Where the supervisor itself was kept waiting for longer than it asked, the machine had
-# no time for this.
+# Seconds. If the supervisor itself had to wait for longer than it asked, by at least this much, the
+# machine had no time.
 STALL = 0.05
 
 
 class Child:
-    """One process of a round, and what the supervisor knows of it; times are of the monotonic clock."""
+    """One process of a round, and what the supervisor knows about it; times are of the monotonic clock."""
 
     def __init__(self, event: Event, began: float) -> None:
         self.number = event.role.number
@@ -22,8 +22,8 @@ class Child:
         self.pid = 0
         self.began = began
         self.ended = 0.0
-        self.status = 0  # as subprocess has it: minus the signal that ended it
-        self.killed: float | None = None  # when SIGKILL was about to be sent, if that is what ended it
+        self.status = 0  # as in subprocess: minus the signal that ended it
+        self.killed: float | None = None  # when SIGKILL was about to be sent, if it ended it
         self.err = ""
 
     def __str__(self) -> str:
@@ -32,13 +32,13 @@ class Child:
 
 
 class Span(NamedTuple):
-    """From when to when something was so."""
+    """A period of time."""
 
     start: float
     end: float
 
     def shared(self, child: Child) -> float:
-        """Return the seconds of it in which ``child`` was there."""
+        """Return for how many seconds of it ``child`` existed."""
         return max(min(self.end, child.ended) - max(self.start, child.began), 0.0)
 
 
@@ -48,6 +48,6 @@ class Record(NamedTuple):
     setting: Setting
     children: dict[int, Child]  # by number
     lines: list[str]  # the log
-    stalls: list[Span]  # when the supervisor was kept waiting
+    stalls: list[Span]  # when the supervisor had to wait
     stops: list[Span]  # when a host was stopped
-    port_error: str = ""  # why nobody can have the port, when all have ended
+    port_error: str = ""  # why the port is not free after all have ended

@@ -16,9 +16,9 @@ from .schedule import Event, Setting, schedule
 
 AT_ONCE = 24  # processes
 
-# Seconds. Beyond it a child is a violation, and is killed; longer than any planned life.
+# Seconds. A child that takes longer is a violation, and is killed; more than any planned life.
 CHILD_TIME = 20.0
-# Seconds between two looks at what is due.
+# Seconds between two checks of what is due.
 STEP = 0.01
 
 
@@ -29,14 +29,14 @@ class Round:
         self._setting = setting
         self._report = report
         self._children: dict[int, Child] = {}  # by number
-        self.running: dict[int, Child] = {}  # by pid, and not waited for: so each is still ours
+        self.running: dict[int, Child] = {}  # by pid; not reaped yet, so each pid is still ours
         self._kills: dict[int, float] = {}  # when to kill, by pid
         self._stopped: dict[int, tuple[float, Event]] = {}  # since when and why, by pid
         self._stalls: list[Span] = []
         self._stops: list[Span] = []
 
     def run(self, end: float) -> None:
-        """Start what is scheduled, until ``end`` at the latest; wait for all of it."""
+        """Start what is scheduled, until ``end`` at the latest, and wait for all of it."""
         for event in schedule(self._setting):
             while len(self.running) >= AT_ONCE:
                 self._tick(STEP)
@@ -50,16 +50,16 @@ class Round:
         while self.running:
             self._tick(STEP)
             if all(child.kind == "stall" for child in self.running.values()):
-                self.end()  # nobody is left whom they could hold up
+                self.end()  # nobody is left whom they could delay
 
     def judge(self, counts: dict[str, int]) -> list[str]:
-        """Return what broke a promise; have ``counts`` count what there was."""
+        """Return the broken promises, and add to ``counts``."""
         judge = Judge(self.record(), counts)
         judge.judge()
         return judge.violations
 
     def record(self) -> Record:
-        """Return how it was."""
+        """Return the record of this round."""
         error = try_port(self._setting.address, self._setting.port)
         return Record(
             self._setting,
@@ -71,15 +71,15 @@ class Round:
         )
 
     def end(self) -> None:
-        """End whatever still runs."""
+        """End all processes that still run."""
         for pid in list(self.running):
             self.kill(pid)
             self._ended(*os.waitpid(pid, 0))
 
     def kill(self, pid: int) -> None:
-        """Kill one of those that run; what counts is when that was first."""
+        """Kill one of the running processes; the first time counts."""
         self._kills[pid] = float("inf")
-        if self.running[pid].killed is None:  # the end of a stop may kill who is killed already
+        if self.running[pid].killed is None:  # a stop may end with a kill after another one
             self.running[pid].killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
 
@@ -92,7 +92,7 @@ class Round:
                 return
 
     def _tick(self, seconds: float) -> None:
-        """Wait for the end of a child, for ``seconds`` at most; see to those that ended, or shall."""
+        """Wait for the end of a child, for at most ``seconds``, and handle what has ended or is due."""
         start = time.monotonic()
         signal.sigtimedwait({signal.SIGCHLD}, seconds)
         now = time.monotonic()
@@ -111,17 +111,17 @@ class Round:
         self._report()
 
     def _due(self, now: float) -> list[int]:
-        """Return who is to be killed."""
+        """Return the processes that are due to be killed."""
         running = self.running.items()
         return [pid for pid, child in running if now >= self._kills.get(pid, child.began + CHILD_TIME)]
 
     def _act(self, event: Event) -> int:
-        """Be the child of ``event``."""
+        """Be the child for ``event``."""
         return act(event)
 
     def _start(self, event: Event) -> None:
         child = Child(event, time.monotonic())
-        # Between the fork and the note of its pid nothing must take us away.
+        # Between the fork and recording the pid, nothing must interrupt us.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         child.pid = os.fork()
         if not child.pid:
@@ -132,7 +132,7 @@ class Round:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _stop(self, event: Event) -> None:
-        """Stop who became the host last, if it may still be the host."""
+        """Stop the latest host, if it may still be the host."""
         gone = set()
         for line in reversed(self._read_log()):
             what, number, *_ = line.split(" ")
@@ -162,9 +162,9 @@ class Round:
         self._kills.pop(pid, None)
         child.status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         if child.status != -signal.SIGKILL:
-            child.killed = None  # it was faster
+            child.killed = None  # it ended before the kill
         path = self._err(child)
-        if path.exists():  # else it was killed before it had one
+        if path.exists():  # otherwise it was killed before it had one
             child.err = path.read_text(encoding="utf-8", errors="backslashreplace")
             path.unlink()
 

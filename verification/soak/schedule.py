@@ -1,4 +1,4 @@
-"""What happens in a round: drawn from the seed, the same for the same seed."""
+"""What happens in a round: drawn from the seed, and the same for the same seed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ EVENTS = 500  # in a round
 LONGEST_HOST = 3.0  # seconds
 
 LAUNCHES = ("forked", "interpreter", "launch")  # the last one in a series
-# Of a launch that becomes the host. "dies": its observer kills it, with a launch in its hands.
+# For a launch that becomes the host. "dies": its observer kills it while it handles a launch.
 ENDINGS = ("release", "release", "threads", "observer", "timeout", "threshold", "exit")
 KILLED = ("killed", "dies")
-OBSERVERS = ("quick", "quick", "slow", "raises", "late", "none")
-EXIT_STATUS = 3  # of the `SystemExit` that one raises: the answer to a launch that asks
+OBSERVERS = ("quick", "quick", "slow", "raises", "late", "none", "writes", "writes", "writes")
+# Their answers to a launch that asks, as exit statuses: by `SystemExit`, and after its output.
+STATUSES = {"raises": 3, "writes": 4}
 
-# How often something is an event, in a hundred and a bit.
+# How often each kind of event occurs, in somewhat more than a hundred.
 KINDS = {
     "forked": 60,
     "interpreter": 16,
@@ -33,17 +34,17 @@ KINDS = {
     "hello": 4,
     "garbage": 4,
 }
-# No process: the host of that moment is stopped.
+# Not a process: the current host is stopped.
 STOPS = {"stop": 2}
 
-# Seconds that a host is stopped, and how often of ten. The first is a pause that no launch
-# should notice but by waiting. In the second a launch that asks again would ask twice, and
-# none may give up. The third is longer than a launch has, so those that wait give up.
+# Seconds that a host is stopped, and how often out of ten. The first is a pause that launches notice
+# only by waiting. In the second, a launch that tried again would try twice, and none may give up. The
+# third is longer than the time of a launch, so those that wait give up.
 STOP_TIMES = {(0.02, 0.3): 5, (0.55, 0.8): 4, (2.2, 2.6): 1}
 
 
 class Role(NamedTuple):
-    """What one launch is told; most of it is for the case that it becomes the host."""
+    """What one launch does; most of it applies only if it becomes the host."""
 
     number: int
     log: str
@@ -56,23 +57,23 @@ class Role(NamedTuple):
     threshold: int
     observer: str
     linger: float  # seconds from the end of the host to the end of its process
-    switch: float  # how often threads take turns: short ones make races likely
-    asks: bool  # whether this launch waits for what the observer says
+    switch: float  # seconds between switches of threads: short ones make races likely
+    asks: bool  # whether this launch waits for the observer's answer
 
 
 class Event(NamedTuple):
-    """One process, a launch or a peer; or that the host is stopped."""
+    """One process, which is a launch or a peer; or a stop of the host."""
 
     role: Role
     kind: str
-    args: tuple[str, ...]  # of a launch or friend; of others, what must never be delivered
+    args: tuple[str, ...]  # of a launch or friend; for others, what must never be delivered
     payload: bytes  # garbage
-    peers: int  # connections of a staller
+    peers: int  # connections of a stalling peer
     hold: float  # seconds that a peer takes
     dawdle: float  # seconds from a friend's last byte to the end of its stream
     kill_after: float  # seconds from its start; 0: not at all
     stop: float  # seconds that the host is stopped
-    stop_kills: bool  # whether it then is killed; or else it goes on
+    stop_kills: bool  # whether it is then killed, instead of continuing
     pause: float  # seconds until the next event
 
 
@@ -94,7 +95,7 @@ class Setting(NamedTuple):
 
 def schedule(setting: Setting) -> Iterator[Event]:
     """Yield the events of a round; the same ones for the same seed."""
-    from random import Random  # not for each interpreter that is a launch
+    from random import Random  # not in every interpreter that is a launch
 
     draw = Random(setting.seed)
     kinds = {**KINDS, **(STOPS if setting.rough else {})}
@@ -132,7 +133,7 @@ def draw_role(draw: Random, setting: Setting, number: int, kind: str, killed: bo
         ending=draw.choice(endings),
         life=draw.uniform(1, LONGEST_HOST) if draw.random() < 0.01 else draw.uniform(0.01, 0.25),
         threshold=draw.randint(1, 8),
-        # Whoever is killed must have been quick, or much is lost with it.
+        # A host that is killed must have been quick, or much is lost with it.
         observer="quick" if killed else draw.choice(OBSERVERS),
         linger=draw.choice((0, 0, draw.uniform(0, 0.1))),
         switch=draw.choice((0.005, 0.00001)),
@@ -141,7 +142,7 @@ def draw_role(draw: Random, setting: Setting, number: int, kind: str, killed: bo
 
 
 def draw_args(draw: Random, number: int, huge: bool) -> tuple[str, ...]:
-    """Return arguments of all kinds; the first or the last one says whose they are."""
+    """Return arguments of all kinds; the first or the last one identifies the launch."""
     kinds: dict[str, Callable[[], str]] = {
         "empty": lambda: "",
         "word": lambda: draw.choice(("--file", "-", "a b", "\n", "\x06", "\x15", "\\", '"', "\r\n\t")),
@@ -164,7 +165,7 @@ def draw_args(draw: Random, number: int, huge: bool) -> tuple[str, ...]:
 
 
 def any_text(draw: Random, size: int) -> str:
-    """Return what a command line of ``size`` random bytes is in Python: mostly not UTF-8."""
+    """Return a command line of ``size`` random bytes as Python decodes it: mostly not UTF-8."""
     data = draw.getrandbits(8 * size).to_bytes(size, "little").replace(b"\0", b"0")
     return data.decode("utf-8", "surrogateescape")
 

@@ -1,29 +1,26 @@
-"""Launches in series, for a great many of them: each process makes one after the other, until it is killed.
+"""Launches in series, for very many of them: each process makes one after the other, until it is killed.
 
     python -m verification.soak --launches 1000000
 
-A launch is what it always is, the public class constructed; but the next one begins in the
-same process, and not in an interpreter of its own. Whoever becomes the host lives as a role
-of `schedule` says, releases, and goes on with its series. Half of the processes are killed
-after some hundred launches or less, wherever they are then, and others take their place. Every
+A launch is the same as always, the public class constructed; but the next one begins in the
+same process, and not in an interpreter of its own. The one that becomes the host lives as a
+role of `schedule` says, releases, and continues with its series. Half of the processes are
+killed after at most some hundred launches, wherever they are then, and are replaced. Every
 other round is a long one: its first host serves most of the round before it ends, is not killed
-meanwhile, and logs how much memory it has.
+meanwhile, and logs its memory.
 
-Launches log what the judge of the soak reads, and four things more: "ends", when a host has
-accounted for what it owned; the exit status that a second launch would have had, and the words
-for it; and "memory".
+Launches log what the judge of the soak reads, and four more things: "ends", when a host has
+accounted for what it owned; the exit status that a second launch would have had, and its
+message; and "memory".
 """
 
 from __future__ import annotations
 
 import mmap
-import os
-import pickle
+import multiprocessing
 import signal
 import sys
-import tempfile
 import time
-import traceback
 from random import Random
 from typing import TYPE_CHECKING, Any, Callable, Iterable, NamedTuple, TypeVar
 
@@ -32,7 +29,7 @@ from .actors import (
     MultipleSingletonsError,
     account_and_linger,
     be_host,
-    is_told,
+    fails,
     parameters,
     witnessed,
 )
@@ -47,24 +44,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AT_ONCE = 8  # processes
-# The numbers of a process: its own is the first, and its launches have those that follow.
+# Numbers per process: its own is the first, and those of its launches follow.
 SPAN = 1_000_000
-# Roles and arguments that are drawn for a round. The launches take turns with them.
+# Roles and arguments drawn for a round. The launches use them in turn.
 DRAWN = 499
-LONGEST_ARGS = 1000  # characters; the long ones are for the soak
+LONGEST_ARGS = 1000  # characters; long ones are left to the soak
 # Launches: enough to measure the memory of a host, few enough to be judged at once.
 LONGEST_ROUND = 40_000
 
-# Seconds since a process began, after which it makes no more launches, and a long host ends: the
-# judge allows a child 20. And what a round may take.
+# Seconds after which a process makes no more launches, and after which a long host ends: the judge
+# allows a child 20. And the longest time for a round.
 SERIES_TIME = 8.0
 LONG_TIME = 14.0
 ROUND_TIME = 60.0
 
-# Launches between two looks at the memory of a long host, and before the first.
+# Launches between two measurements of a long host's memory, and before the first.
 MEMORY_STEP = 1000
-# So many launches after the first look are enough to say how it grew; so many bytes a launch it may
-# grow by. Some 30 pages more are in use after them, and after ten times as many.
+# After this many launches since the first measurement, the growth is known; it may be this many bytes
+# per launch. Some 30 more pages are in use then, and no more after ten times as many launches.
 MEASURED = 20_000
 GROWTH = 16
 MOST = "memory: bytes a launch, the host that grew most"
@@ -82,7 +79,7 @@ class Growth(NamedTuple):
 
 
 class Plan:
-    """What launches and hosts of a round are: the same for the same setting and number."""
+    """The launches and hosts of a round: the same for the same setting and number."""
 
     def __init__(self, setting: Setting, long: bool) -> None:
         draw = Random(setting.seed)
@@ -93,7 +90,7 @@ class Plan:
         role = draw_role(draw, setting, 0, "launch", killed=draw.random() < 0.3)
         if self.long and role.ending in ("timeout", "threshold"):
             role = role._replace(ending="release")
-        # One that asks waits for a slow observer; all would, soon.
+        # A launch that asks waits for a slow observer; soon all of them would.
         role = role._replace(asks=role.asks and draw.random() < 0.1, life=role.life / 3)
         args = draw_args(draw, 0, huge=False)
         while sum(map(len, args)) > LONGEST_ARGS:
@@ -108,7 +105,7 @@ class Plan:
 
 
 class Board:
-    """Numbers that all processes of a round see. A process writes those of its place alone."""
+    """Numbers that all processes of a round see. A process writes only those of its own place."""
 
     def __init__(self) -> None:
         self._numbers = memoryview(mmap.mmap(-1, 8 * (2 * AT_ONCE + 1))).cast("Q")
@@ -167,7 +164,7 @@ class Series:
         try:
             app = self._application(**parameters(role), strict=False)
         except MultipleSingletonsError as error:
-            words, status = (str(error), 1) if is_told(error) else ("", error.answer or 0)
+            words, status = (str(error), 1) if fails(error) else ("", error.answer or 0)
             log("second", error.delivered, status, words)
             return
         log("host", f"{before:.9f}")
@@ -178,7 +175,7 @@ class Series:
         log("ends")
 
     def _serve_long(self, app: Any) -> None:
-        """Serve most of a round, before the host ends as its role says."""
+        """Serve most of a round, before the host ends according to its role."""
         seen = 0
         end = self._began + LONG_TIME
 
@@ -198,7 +195,7 @@ class Series:
 
 
 def memory() -> int:
-    """Return how many bytes of this process are in memory and are no file's."""
+    """Return how many bytes in the memory of this process do not belong to a file."""
     with open("/proc/self/smaps_rollup", "rb") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Anonymous:"))
 
@@ -207,23 +204,16 @@ def memory() -> int:
 
 
 def apart(work: Callable[[], T]) -> T:
-    """Return what ``work`` does, done in a child."""
-    with tempfile.TemporaryFile() as file:
-        pid = os.fork()
-        if not pid:
-            try:
-                pickle.dump(work(), file)
-                file.flush()
-                os._exit(0)
-            except BaseException:  # noqa: BLE001 - shown, and the parent raises
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        if os.waitpid(pid, 0)[1]:
-            raise RuntimeError("the judge did not end well")
-        file.seek(0)
-        result: T = pickle.load(file)
-        return result
+    """Return the result of ``work``, which runs in a child."""
+    context = multiprocessing.get_context("fork")  # which passes ``work`` on as it is
+    ours, theirs = context.Pipe(duplex=False)
+    with ours, theirs:
+        child = context.Process(target=lambda: theirs.send(work()))
+        child.start()
+        theirs.close()
+        result: T = ours.recv()  # EOFError if there is none; the child has printed why
+        child.join()
+    return result
 
 
 class SeriesRound(Round):
@@ -247,7 +237,7 @@ class SeriesRound(Round):
                 number += SPAN
                 self._places[number] = place
                 self._board.spare(place, False)
-                # Those of the other places are not: else a launch that takes too long would not be seen.
+                # Those in the other places are not, or a launch that takes too long would go unnoticed.
                 kill_after = draw.uniform(0.005, 0.4) * (place % 2)
                 event = self._plan.event(number)
                 self._start(event._replace(kind="series", kill_after=kill_after))
@@ -257,9 +247,9 @@ class SeriesRound(Round):
             self._tick(STEP)
 
     def judge(self, counts: dict[str, int]) -> list[str]:
-        """Do it in a child, and so keep this process small, of which hosts are forks.
+        """Judge in a child, which keeps this process small, since hosts are forks of it.
 
-        What it had used would be free memory in a host, which then grew unseen.
+        Memory that it had used would be free in a host, which could then grow unnoticed.
         """
         changed, violations = apart(lambda: (counts, judge_record(self._plan, self.record(), counts)))
         counts.update(changed)
@@ -284,11 +274,11 @@ class SeriesRound(Round):
 
 
 def judge_record(plan: Plan, record: Record, counts: dict[str, int]) -> list[str]:
-    """Judge a round; return the violations, and have ``counts`` count."""
+    """Judge a round; return the violations, and add to ``counts``."""
     children, lines = read(plan, record.children, record.lines)
     judge = Judge(record._replace(children=children, lines=lines), counts)
     judge.judge()
-    counts["memory: hosts measured"] += 0  # to be seen if it stays so
+    counts["memory: hosts measured"] += 0  # so that it is shown if it stays 0
     for growth in growths(record.lines):
         counts["memory: hosts measured"] += 1
         counts["memory: launches that they took"] += growth.launches
@@ -301,7 +291,7 @@ def judge_record(plan: Plan, record: Record, counts: dict[str, int]) -> list[str
 
 
 def read(plan: Plan, processes: dict[int, Child], lines: Iterable[str]) -> tuple[dict[int, Child], list[str]]:
-    """Return the processes and launches of a round, by number, and the lines that the judge reads."""
+    """Return the processes and launches of a round, by number, and the lines for the judge."""
     children = dict(processes)
     open_ones: dict[int, Child] = {}
     judged = []
@@ -328,7 +318,7 @@ def read(plan: Plan, processes: dict[int, Child], lines: Iterable[str]) -> tuple
 
 
 def growths(lines: Iterable[str]) -> list[Growth]:
-    """Return how the memory of each host grew of which that can be said."""
+    """Return the growth of each host's memory, if it is known."""
     first: dict[int, tuple[int, int]] = {}
     last: dict[int, tuple[int, int]] = {}
     for line in lines:

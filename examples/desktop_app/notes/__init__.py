@@ -1,0 +1,1 @@
+"""Text files in one window: an application that runs once for each user and data folder."""

@@ -1,0 +1,123 @@
+"""``python -m Socket_Singleton run``: a command that runs while this process is the host."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+
+from .. import MultipleSingletonsError, Socket_Singleton
+from .._system import NO_SIGNAL, sockets
+from .._wakeup import WokenBySignals
+from . import signals
+from .shell import SIGNALLED, fail
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+# Seconds of waiting after which a person wants to know what for.
+_SIGN_OF_LIFE_TIME = 1.0
+
+# As shells have them: what cannot be executed, what is not found.
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+
+
+def run(words: list[str], wait: float, forward: bool, exit_code: int | None, **place: Any) -> int:
+    """Run the command ``words`` as the host, or hand them over; return the exit status."""
+    signals.handle_signals(signals.end)
+    sign_of_life = threading.Timer(_SIGN_OF_LIFE_TIME, _say_that_it_waits, (wait, place))
+    sign_of_life.daemon = True
+    try:
+        if wait > _SIGN_OF_LIFE_TIME and sys.stderr is not None and sys.stderr.isatty():
+            sign_of_life.start()
+        app = _Runner(**place, argv=words, client=forward, wait=wait, strict=False)
+    except MultipleSingletonsError as error:
+        if error.delivered is False:
+            return fail(str(error))
+        if forward and error.delivered is None:
+            return fail(f"not confirmed: {error}")
+        return exit_code if exit_code is not None else int(not forward)
+    finally:
+        sign_of_life.cancel()
+    with app:
+        app.trace(len)  # takes launches and does nothing with them: they do not pile up
+        return app.execute(words)
+
+
+def _say_that_it_waits(wait: float, place: dict[str, Any]) -> None:
+    whom = place["name"] or f"{place['address']} port {place['port']}"
+    pid = None
+    if place["name"] is not None:
+        with contextlib.suppress(OSError):
+            pid = Socket_Singleton.pid_of(**place)
+    for_whom = f"{whom}, process {pid}," if pid is not None else whom
+    limit = "until it ends" if wait == float("inf") else f"for {wait:g} seconds at most"
+    fail(f"waiting for {for_whom} {limit}")
+
+
+class _Runner(Socket_Singleton):
+    """A host with a command, which shares the port: it goes on holding it if this process is killed."""
+
+    def execute(self, command: list[str]) -> int:
+        """Run ``command`` to its end, and end what it left of the port; return its status."""
+        assert self._host is not None
+        listener = self._host.listener
+        code = _execute(command, listener)
+        # What the command left behind may have the listener too; this is the end of it for all.
+        with contextlib.suppress(OSError):
+            listener.shutdown(sockets.SHUT_RDWR)
+        return code
+
+
+def _execute(command: list[str], listener: sockets.socket) -> int:
+    """Run ``command``, which inherits ``listener``, to its end; return its status as a shell would."""
+    early: list[int] = []  # signals that came before there was a process
+    process: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if process is None:
+            early.append(number)
+        # The terminal has sent it to both of us, and many programs take a second Ctrl-C for "at once".
+        elif number != signal.SIGINT or not signals.terminal_tells_group():
+            _kill(process, number)
+
+    signals.handle_signals(pass_on)
+    signals.count_on_child_status()
+    try:
+        process = subprocess.Popen(command, pass_fds=signals.descriptors_to_inherit(listener))
+    except OSError as error:
+        fail(f"{command[0]}: {error.strerror}")
+        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+    for number in early:
+        _kill(process, number)
+    code = _wait_for(process)
+    return code if code >= 0 else SIGNALLED - code
+
+
+def _wait_for(process: subprocess.Popen[bytes]) -> int:
+    """Return the exit status of ``process``; handlers of signals run meanwhile."""
+    with WokenBySignals() as (wakened, waker):
+
+        def wait() -> None:
+            process.wait()
+            with contextlib.suppress(BlockingIOError):  # it is full, so it wakes
+                waker.send(b"\0", NO_SIGNAL)
+
+        waiter = threading.Thread(target=wait, daemon=True)
+        waiter.start()
+        while process.returncode is None:
+            wakened.recv(64)
+        waiter.join()
+        return int(process.returncode)
+
+
+def _kill(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(OSError):  # it has just ended, or is another user's
+        try:
+            process.send_signal(number)
+        except ValueError:  # Windows sends a process no SIGINT of ours, but can end it
+            process.terminate()

@@ -1,0 +1,48 @@
+"""``python -m Socket_Singleton watch``: a host that prints its launches."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from .. import MultipleSingletonsError, Socket_Singleton
+from .._wakeup import WokenBySignals
+from .shell import READER_GONE, fail
+from .signals import end, handle_signals, wait_for_reader_to_go, wait_until_writable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def watch(**place: Any) -> int:
+    """Be the host until nobody reads any more; return the exit status."""
+    handle_signals(end)
+    if sys.stdout is None:
+        return fail("stdout is closed")
+    try:
+        app = Socket_Singleton(**place, client=False, notify_empty=True, strict=False)
+    except MultipleSingletonsError as error:
+        return fail(str(error))
+    with app:
+        output = sys.stdout.fileno()
+        app.trace(_print_json, output)
+        with WokenBySignals() as (wakened, _):
+            wait_for_reader_to_go(output, wakened)
+    return READER_GONE
+
+
+def _print_json(args: tuple[str, ...], output: int) -> None:
+    """Write one line, past the buffer of stdout: the exit must not wait for it."""
+    line = memoryview(json.dumps(args).encode() + b"\n")
+    try:
+        while line:
+            try:
+                line = line[os.write(output, line) :]
+            except BlockingIOError:  # a pipe of Node.js, say, whose reader is slow
+                if not wait_until_writable(output):
+                    raise
+    except OSError as error:
+        # The main thread waits where nothing that this thread raises can reach it.
+        os._exit(READER_GONE if isinstance(error, BrokenPipeError) else fail(str(error)))

@@ -1,0 +1,421 @@
+"""The way back to a waiting launch: the output of its observers, and the answer that ends it.
+
+The answer depends on what the observer does; `_answers` describes the frames:
+
+============================  ============================================
+the observer                  the frame
+============================  ============================================
+returns ``None``              `NOTHING`
+returns an int, 0 to 255      `STATUS`, with that byte
+returns a str                 `TEXT`, with that in UTF-8
+raises ``SystemExit``         what the interpreter would make of its code
+raises anything else          `ERROR`, with ``TypeName: text``
+returns anything else         `ERROR`, with a message
+returns a future              that of its result, once it is done
+============================  ============================================
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from .._answers import CUT, ERROR, NOTHING, STATUS, STDERR, STDOUT, TEXT, encode_answer, frame
+from .._report import log_error
+from .._settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Protocol
+
+    class Stream(Protocol):
+        """What observers write to; `.streams.Stream`."""
+
+        def send_all(self) -> None:
+            """Send the unfinished lines that were kept."""
+
+    class Sender(Protocol):
+        """The owner of the I/O thread, which sends; `.host.Host`."""
+
+        def send(self, reply: Reply) -> None:
+            """Make the I/O thread look at ``reply``. For any thread."""
+
+        def unsent(self) -> int:
+            """Return how many bytes are waiting, for all launches together. For any thread."""
+
+        def may_wait(self) -> bool:
+            """Return whether the caller may wait for the I/O thread: it is another thread, and continues."""
+
+
+# The states of a `Reply`. Written by the thread that delivers the launch or has its answer; read by the
+# I/O thread when the port is released.
+WAITING = "waiting"  # the launch is in the inbox
+RUNNING = "running"  # its observers are being called
+PENDING = "pending"  # an observer has returned a future
+OVER = "over"  # the answer is on its way, or none will come
+
+NEXT = {
+    WAITING: {"begin": RUNNING, "answer": OVER},
+    RUNNING: {"begin": RUNNING, "defer": PENDING, "answer": OVER},
+    PENDING: {"defer": PENDING, "answer": OVER},
+    OVER: {"begin": OVER, "defer": OVER, "answer": OVER},
+}
+
+# The most bytes of output that wait for one launch to read them; beyond that, its writers wait.
+MAX_UNSENT = 1024 * 1024
+
+# How many of these may be left when its writers continue: so they can write much before they wait again.
+_LOW_WATER = MAX_UNSENT // 2
+
+# The most bytes that wait for all launches of a host; beyond that, the launch is cut off that has
+# gone longest without reading.
+MAX_UNSENT_IN_ALL = 16 * MAX_UNSENT
+
+# Bytes that may wait for one launch before its writers look at the sum of all: if none has more, 128
+# launches remain below the limit.
+_LOOK_AT_ALL = MAX_UNSENT_IN_ALL // 128
+
+# Seconds in which a launch has to read `PROGRESS` bytes while a writer waits for it; otherwise it is
+# cut off, and all its writers continue. Even the slowest terminal reads more.
+STALL_TIME = 10.0
+PROGRESS = 64 * 1024
+
+# Bytes of output per send.
+_BATCH = 128 * 1024
+
+# The highest exit status of a process.
+_LAST_STATUS = 255
+
+
+class Raised:
+    """What an observer raised, in the place of a return value."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Reply:
+    """The way back to one launch: any thread writes, the I/O thread sends.
+
+    The I/O thread waits for no lock here: whatever it does is a single step of the queue, or
+    uses a field that only it writes (docs/design.md, "Threads share single steps").
+    """
+
+    def __init__(self, settings: Settings, sender: Sender) -> None:
+        """Make the way back to a launch that the host is about to own."""
+        self._settings = settings
+        self._sender = sender
+        self.peer: Any = None  # its connection, a `.peers.Peer`; used only by the I/O thread
+        self.state = WAITING
+        self.streams: list[Stream] = []  # appended by any thread that looks at the launch
+        # Set by the I/O thread when the connection ends without the answer or the launch is cut off, by a
+        # writer that has waited for too long, or in a forked child; never unset.
+        self.gone = False
+        self.forked = False
+        # Set by the I/O thread after a release: a future is no longer waited for.
+        self.released = False
+        # Whether the launch is cut off, because it does not read. Set by a writer that has waited for too
+        # long, or by the I/O thread before it throws away what is waiting; never unset. An answer that
+        # comes later is not sent, because it would look as if all output before it had arrived.
+        self.is_cut = False
+        # Guards `_put`, and the order of the answer after all output. Held for a few steps, never while
+        # the application's code runs. Reentrant, for signal handlers: if one writes in the middle of a
+        # step, `_put` may become too small by what it wrote, and nothing else goes wrong.
+        self._lock = threading.RLock()
+        # Appended under the lock, taken by the I/O thread, in single steps.
+        self._queue: deque[tuple[int, bytes]] = deque()
+        self._put = 0  # bytes of output ever written; guarded by the lock
+        self._sent = 0  # how many of those were sent; written only by the I/O thread
+        self._marked = 0  # bytes sent since the last progress; used only by the I/O thread
+        self.progress = time.monotonic()  # when that was; written only by the I/O thread
+        # Whether the I/O thread knows that there is something to send. Set by writers after they have
+        # appended, unset by the I/O thread before it looks: so one of the two notices the other.
+        self._noticed = False
+        # A lock for each writer that waits for room, acquired by the writer and released by the I/O
+        # thread; appended and taken in single steps.
+        self._waiters: deque[Any] = deque()
+
+    # -- any thread: output --
+
+    def discards(self) -> bool:
+        """Return whether output is thrown away: nobody is there to read it, and that is not an error."""
+        return self.forked or self.state == OVER
+
+    @property
+    def unsent(self) -> int:
+        """Roughly how many bytes of output are waiting."""
+        return 0 if self.is_cut else self._put - self._sent
+
+    def write(self, kind: int, data: bytes, wait: bool = True) -> None:
+        """Send output, in one piece if it is at most `MAX_UNSENT` long.
+
+        Raises:
+            BrokenPipeError: the launch has gone.
+        """
+        size = len(data)
+        if size > MAX_UNSENT:
+            for start in range(0, size, MAX_UNSENT):
+                self.write(kind, data[start : start + MAX_UNSENT], wait)
+            return
+        if wait and 0 < self.unsent > MAX_UNSENT - size and self._sender.may_wait():
+            self._wait_for_room(size)
+        with self._lock:
+            if self.discards():
+                return
+            if self.gone:
+                raise BrokenPipeError(_EPIPE, "the launch no longer waits for an answer")
+            self._queue.append((kind, data))
+            self._put += size
+        if not self._noticed:
+            self._notify()
+        if self.unsent > _LOOK_AT_ALL and self._sender.unsent() > MAX_UNSENT_IN_ALL:
+            self._sender.send(self)
+
+    def _notify(self) -> None:
+        if not self._noticed:
+            self._noticed = True
+            self._sender.send(self)
+
+    def _wait_for_room(self, size: int) -> None:
+        """Wait until ``size`` bytes have room or the launch has gone; cut it off if it does not read."""
+        begun = time.monotonic()
+        while not (self.gone or self.discards()) and 0 < self.unsent > MAX_UNSENT - size:
+            waiter = threading.Lock()
+            waiter.acquire()
+            self._waiters.append(waiter)
+            left = max(begun, self.progress) + STALL_TIME - time.monotonic()
+            if 0 < self.unsent > MAX_UNSENT - size and left > 0 and not self.gone:
+                waiter.acquire(timeout=left)
+            if left <= 0:
+                self.is_cut = self.gone = True
+                self._sender.send(self)
+                raise BrokenPipeError(_EPIPE, "the launch does not read its output")
+
+    # -- any thread: the answer --
+
+    def begin(self) -> None:
+        """Note that the observers are about to be called."""
+        self._move("begin")
+
+    def answer(self, result: object) -> None:
+        """Send what an observer returned or `Raised`; if that is a future, its result, once it is done."""
+        try:
+            if isinstance(result, Raised) or not hasattr(result, "add_done_callback"):
+                answer = self._frame_of(result)
+            else:
+                # Before `released` is read; the I/O thread sets that before it reads the state.
+                self._move("defer")
+                follow(result, self._settings, self._answer_by, self.is_expected)
+                if self.released:
+                    self.close()
+                return
+        except BaseException as error:  # raised by the result itself, or there is no memory for it
+            log_error(self._settings, "Observer", "answer", error)
+            answer = self._frame_of(Raised(error))
+        self._end(answer)
+
+    def close(self) -> None:
+        """Note that no answer will come, so that the connection ends."""
+        self._end((NOTHING, None))
+
+    def is_expected(self, error: BaseException) -> bool:
+        """Return whether an observer's exception is no fault: it is an answer, or the launch has gone."""
+        return isinstance(error, SystemExit) or (isinstance(error, BrokenPipeError) and self.gone)
+
+    def _answer_by(self, future: Any) -> None:
+        try:
+            answer = self._frame_of(future.result())
+        except BaseException as error:  # also if it was cancelled
+            answer = self._frame_of(Raised(error))
+        self._end(answer)
+
+    def _end(self, answer: tuple[int, bytes | None]) -> None:
+        """Queue the answer after all output, once."""
+        for stream in self.streams:
+            try:
+                stream.send_all()
+            except OSError:
+                pass  # it has gone
+        with self._lock:
+            if self.state == OVER:
+                return
+            self._queue.append(answer)  # type: ignore[arg-type]
+            self._move("answer")
+        self._notify()
+
+    def _move(self, event: str) -> None:
+        self.state = NEXT[self.state][event]
+
+    # -- the I/O thread --
+
+    @property
+    def may_be_answered(self) -> bool:
+        """Whether there is something to send or an observer is running, so `release` keeps the connection."""
+        return self.state == RUNNING or bool(self._queue) or self.is_cut
+
+    def take(self) -> tuple[bytes, bool]:
+        """Return what to send next, and whether the connection ends after it."""
+        data, over = self._take()
+        if self.is_cut:  # read after the queue, since an answer in there may be later than the cut
+            self._queue.clear()
+            return b"".join(frame(CUT, [])), True
+        return data, over
+
+    def _take(self) -> tuple[bytes, bool]:
+        pieces: list[bytes] = []  # of frames
+        bodies: list[bytes] = []  # output of one kind, which goes into one frame
+        last, size, over = STDOUT, 0, False
+        while size < _BATCH and not over:
+            try:
+                kind, data = self._queue.popleft()
+            except IndexError:
+                self._noticed = False
+                if not self._queue:
+                    break
+                self._noticed = True  # something was added in between
+                continue
+            if kind != last and bodies:
+                pieces += frame(last, bodies)
+                bodies = []
+            last, over = kind, kind not in (STDOUT, STDERR)
+            if data is not None:
+                bodies.append(data)
+                size += 0 if over else len(data)
+            else:
+                self.was_silent = True
+        if bodies:
+            pieces += frame(last, bodies)
+        self._taken = size
+        return b"".join(pieces), over
+
+    _taken = 0  # bytes of output in what was last taken
+    was_silent = False  # whether only the end of the connection tells the launch that there is no answer
+
+    def count_sent(self, size: int) -> None:
+        """Note that the launch took ``size`` bytes."""
+        self._marked += size
+        if self._marked >= PROGRESS:
+            self._marked = 0
+            self.progress = time.monotonic()
+
+    def make_room(self) -> None:
+        """Note that everything taken has been sent, and let writers continue if there is room."""
+        self._sent += self._taken
+        self._taken = 0
+        if self.unsent <= _LOW_WATER:
+            self._wake_writers()
+
+    def end(self) -> None:
+        """Note that the connection has ended; if there was no answer, the launch has gone."""
+        if self.state != OVER:
+            self.gone = True
+        self._wake_writers()
+
+    def cut(self) -> None:
+        """Cut the launch off: throw away what is waiting, and have `take` tell the launch."""
+        self.is_cut = self.gone = True
+        self._queue.clear()
+        self._wake_writers()
+
+    def _wake_writers(self) -> None:
+        while self._waiters:
+            try:
+                self._waiters.popleft().release()
+            except (IndexError, RuntimeError):
+                pass  # a signal handler has ended that wait
+
+    # -- a forked child --
+
+    def fork(self) -> None:
+        """Become what is left in a forked child: the launch is the parent's."""
+        self.forked = self.gone = True
+
+    # -- frames --
+
+    def _frame_of(self, result: object) -> tuple[int, bytes]:
+        """Return the frame for ``result``; if that is not a possible answer, also log this."""
+        if isinstance(result, Raised):
+            error = result.error
+            return _frame_of_exit(error) if isinstance(error, SystemExit) else _error(_shown(error))
+        if result is None:
+            return NOTHING, b""
+        if isinstance(result, str):
+            return TEXT, encode_answer(result)
+        is_number = isinstance(result, int) and not isinstance(result, bool)
+        if is_number and 0 <= result <= _LAST_STATUS:  # type: ignore[operator]
+            return STATUS, bytes([int(result)])  # type: ignore[call-overload]
+        text = f"{type(result).__name__} is not an answer"
+        if is_number:
+            text = f"{int(result)} is not an answer: an exit status is from 0 to {_LAST_STATUS}"  # type: ignore[call-overload]
+        log_error(self._settings, "Observer", "answer", TypeError(text))
+        return _error(text)
+
+
+_EPIPE = 32  # errno.EPIPE, the same on each system that Python runs on
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Return whether ``error`` is a CancelledError; asyncio and concurrent.futures each have their own."""
+    return type(error).__name__ == "CancelledError"
+
+
+# Futures that observers have returned, until they are done, by the identifier of their list: an event loop
+# may only hold weak references to tasks. Written by any thread, in single steps.
+_followed: dict[int, list[Any]] = {}
+
+
+def follow(
+    future: Any,
+    settings: Settings,
+    then: Callable[[Any], object] | None = None,
+    is_expected: Callable[[BaseException], bool] = is_cancelled,
+) -> None:
+    """Keep ``future`` until it is done; then log its error, unless expected, and call ``then`` once."""
+    held = [future]
+
+    def done(_: Any) -> None:
+        if _followed.pop(id(held), None) is None:
+            return  # it calls back twice
+        try:
+            future.result()
+        except BaseException as error:  # also if it was cancelled
+            if not is_expected(error):
+                log_error(settings, "Future", future, error)
+        if then is not None:
+            then(future)
+
+    _followed[id(held)] = held
+    try:
+        future.add_done_callback(done)
+    except BaseException:
+        _followed.pop(id(held), None)
+        raise
+
+
+def _error(text: str) -> tuple[int, bytes]:
+    return ERROR, encode_answer(text)
+
+
+def _frame_of_exit(error: SystemExit) -> tuple[int, bytes]:
+    """Return what the interpreter would make of ``error``: a status, or a text and the status 1."""
+    code = error.code
+    if code is None:
+        return NOTHING, b""
+    if isinstance(code, int):
+        return STATUS, bytes([code & _LAST_STATUS])
+    try:
+        return _error(str(code))
+    except BaseException as failure:  # raised by its own `__str__`
+        return _error(_shown(failure))
+
+
+def _shown(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except BaseException:  # raised by its own `__str__`
+        text = ""
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name

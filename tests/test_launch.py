@@ -1,0 +1,966 @@
+"""What an observer gets: a launch's arguments, where it was started, and a terminal to print to."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import copy
+import enum
+import errno
+import functools
+import gc
+import io
+import os
+import pickle
+import sys
+import threading
+import time
+from unittest import mock
+
+from Socket_Singleton import Launch, MultipleSingletonsError, Socket_Singleton
+
+from .support import (
+    PATIENCE,
+    Collector,
+    SilentTestCase,
+    Stopwatch,
+    inside,
+    needs_unix_descriptors,
+    wait_until,
+)
+from .support.launches import LaunchThatDoesNotRead
+from .test_answers import AnswersTestCase
+
+# Lines that each of several threads writes at the same time.
+LINES = 200
+
+
+class TestLaunch(SilentTestCase):
+    """The object by itself."""
+
+    def test_it_is_a_tuple_of_words(self):
+        launch = Launch(["a", "b c"], cwd="/tmp")
+        self.assertEqual(launch, ("a", "b c"))
+        self.assertEqual(hash(launch), hash(("a", "b c")))
+        self.assertEqual(repr(launch), "('a', 'b c')")
+        first, second = launch
+        self.assertEqual((first, second, len(launch)), ("a", "b c", 2))
+        for plain in (launch[:1], (tuple(launch) + launch), launch * 2):
+            self.assertIs(type(plain), tuple)
+
+    def test_what_is_not_given_is_unknown(self):
+        launch = Launch(())
+        self.assertEqual((launch.cwd, dict(launch.environ), launch.gone), (None, {}, False))
+        print("nobody reads this", file=launch.stdout, flush=True)
+        self.assertEqual(launch.stderr.write("nor this\n"), 9)
+
+    def test_copies_keep_where_it_was_started(self):
+        launch = Launch(("a",), cwd="/tmp", environ={"DISPLAY": ":0"}, stdout=io.StringIO())
+        pickled = (
+            pickle.loads(pickle.dumps(launch, number)) for number in range(pickle.HIGHEST_PROTOCOL + 1)
+        )
+        for again in (*pickled, copy.copy(launch), copy.deepcopy(launch)):
+            self.assertIs(type(again), Launch)
+            self.assertEqual((again, again.cwd, again.environ), (("a",), "/tmp", {"DISPLAY": ":0"}))
+            again.stdout.write("thrown away\n")
+        self.assertEqual(launch.stdout.getvalue(), "")
+
+    def test_this_process(self):
+        with mock.patch.object(sys, "argv", ["app.py", "x", "y"]):
+            launch = Launch()
+        self.assertEqual((launch, launch.cwd), (("x", "y"), os.getcwd()))
+        self.assertIs(launch.environ, os.environ)
+        self.assertIs(launch.stdout, sys.stdout)
+        self.assertIs(launch.stderr, sys.stderr)
+        self.assertFalse(launch.gone)
+
+    def test_process_without_argv_stdout_and_directory(self):
+        """An embedded Python, `pythonw`, a directory that was deleted."""
+        gone = mock.patch("os.getcwd", side_effect=FileNotFoundError)
+        argv, sys.argv = sys.argv, None
+        del sys.argv
+        try:
+            with gone, mock.patch.object(sys, "stdout", None):
+                launch = Launch()
+        finally:
+            sys.argv = argv
+        self.assertEqual((launch, launch.cwd), ((), None))
+        launch.stdout.write("thrown away")
+
+    def test_for_the_tests_of_an_observer(self):
+        out = io.StringIO()
+        print("hello", file=Launch(("a",), stdout=out).stdout)
+        self.assertEqual(out.getvalue(), "hello\n")
+
+
+class TestWhatObserversGet(AnswersTestCase):
+    def test_with_a_name(self):
+        calls = Collector()
+        app = self.named()
+        app.trace(calls)
+        folder = str(self.make_folder())
+        with self.started_in(folder):
+            Socket_Singleton.send(["a"], name=self.name)
+        calls.wait_for(("a",))
+        (launch,) = calls.calls
+        self.assertIs(type(launch), Launch)
+        self.assertEqual((launch.cwd, dict(launch.environ)), (os.path.realpath(folder), {}))
+
+    @contextlib.contextmanager
+    def started_in(self, folder: str):
+        before = os.getcwd()
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+    @needs_unix_descriptors
+    def test_directory_that_was_deleted(self):
+        app = self.named()
+        folder = self.make_folder() / "deleted"
+        folder.mkdir()
+        with self.started_in(str(folder)):
+            folder.rmdir()
+            Socket_Singleton.send(["a"], name=self.name)
+        self.assertEqual([(launch, launch.cwd) for launch in app.arguments], [(("a",), None)])
+
+    def test_requested_variables_that_are_set(self):
+        app = self.named()
+        brought = {"XDG_ACTIVATION_TOKEN": "token=1", "EMPTY": "", "NOT_ASKED": "secret"}
+        with mock.patch.dict(os.environ, brought):
+            self.named_launch("a", environ=("XDG_ACTIVATION_TOKEN", "EMPTY", "NOT_SET"))
+        (launch,) = app.arguments
+        self.assertEqual(dict(launch.environ), {"XDG_ACTIVATION_TOKEN": "token=1", "EMPTY": ""})
+
+    def test_variables_count_towards_the_limit_of_a_packet(self):
+        self.named()
+        with mock.patch.dict(os.environ, LONG="x" * 1000), inside.limits(PACKET_TO_SEND=500):
+            self.assertRaisesRegex(ValueError, "environment", self.named_launch, "a", environ=("LONG",))
+
+    def test_wrong_names_of_variables(self):
+        for environ, error in (
+            ("DISPLAY", TypeError),
+            (b"DISPLAY", TypeError),
+            (5, TypeError),
+            ([5], TypeError),
+            ([""], ValueError),
+            (["A=B"], ValueError),
+            (["A\0"], ValueError),
+        ):
+            with self.subTest(environ=environ):
+                self.assertRaises(error, Socket_Singleton, name=self.name, environ=environ)
+        with self.assertRaisesRegex(ValueError, "environ needs a name"):
+            Socket_Singleton(port=self.port, environ=["DISPLAY"])
+
+    def test_without_a_name(self):
+        app = self.singleton()
+        Socket_Singleton.send(["a"], port=self.port)
+        (launch,) = app.arguments
+        self.assertEqual((type(launch), launch.cwd, dict(launch.environ)), (Launch, None, {}))
+
+    def test_plain_tuples_of_the_application_are_wrapped(self):
+        app, calls = self.singleton(), Collector()
+        app._arguments.append(("early",))
+        app.trace(calls)
+        calls.wait_for(("early",))
+        app._append_args(("late",))
+        self.assertEqual([type(call) for call in calls.calls], [Launch, Launch])
+
+    def test_launch_keeps_the_rest_if_append_args_changes_its_words(self):
+        class App(Socket_Singleton):
+            def _append_args(self, args):
+                return super()._append_args(args[1:])
+
+        app = App(name=self.name)
+        self.addCleanup(app.release)
+
+        def observer(launch):
+            print(*launch, file=launch.stdout)
+            return launch.cwd
+
+        app.trace(observer)
+        out = io.StringIO()
+        self.assertEqual(self.ask("a", "b", stdout=out), os.getcwd())
+        self.assertEqual(out.getvalue(), "b\n")
+
+    def test_bound_counts_everything_in_a_launch(self):
+        with inside.limits(MAX_WAITING=4000):
+            app = self.singleton()
+            for number in range(10):
+                app._append_args(Launch((str(number),), cwd="/" + "x" * 1000))
+            self.assertLess(len(app.arguments), 5)
+            self.assertEqual(app.arguments[-1], ("9",))
+
+
+class StreamsTestCase(AnswersTestCase):
+    def answer_of(self, observer, *words: str, **options):
+        """Return the answer, and what appeared on stdout and stderr."""
+        app = self.answering(observer, **options)
+        out, err = io.StringIO(), io.StringIO()
+        answer = self.ask(*(words or ("a",)), stdout=out, stderr=err)
+        app.release()
+        return answer, out.getvalue(), err.getvalue()
+
+
+class TestStreams(StreamsTestCase):
+    """What an observer writes to a launch."""
+
+    def test_print_and_a_status(self):
+        def build(launch):
+            print("building", *launch, "in", launch.cwd, file=launch.stdout)
+            print("careful", file=launch.stderr)
+            return 2
+
+        expected = (2, f"building a b in {os.getcwd()}\n", "careful\n")
+        self.assertEqual(self.answer_of(build, "a", "b"), expected)
+
+    def test_a_line_arrives_at_once(self):
+        go_on, shown = threading.Event(), []
+
+        class Out(io.StringIO):
+            def write(self, text):
+                shown.append(text)
+                go_on.set()
+                return super().write(text)
+
+        def observer(launch):
+            print("first", file=launch.stdout)
+            self.assertTrue(go_on.wait(PATIENCE))
+            print("partial", end="", file=launch.stdout, flush=True)
+            wait_until(lambda: "".join(shown).endswith("partial"), "a flush arrives at once, too")
+
+        self.answering(observer)
+        self.ask("a", stdout=Out())
+        self.assertEqual("".join(shown), "first\npartial")
+
+    def test_unfinished_line_arrives_before_the_answer(self):
+        def observer(launch):
+            launch.stdout.write("no end of line")
+            worker = threading.Thread(target=launch.stderr.write, args=("nor here",))
+            worker.start()
+            worker.join()
+            return "answer"
+
+        self.assertEqual(self.answer_of(observer), ("answer", "no end of line", "nor here"))
+
+    def test_folder_that_was_deleted(self):
+        folders = []
+        self.answering(lambda launch: folders.append(launch.cwd))
+        with mock.patch("os.getcwd", side_effect=FileNotFoundError):
+            self.ask("a")
+        self.assertEqual(folders, [None])
+
+    def test_a_line_in_many_pieces_arrives_whole(self):
+        def observer(launch):
+            for number in range(200):
+                launch.stdout.write(f"{number},")
+            launch.stdout.write("\n")
+
+        line = "".join(f"{number}," for number in range(200))
+        self.assertEqual(self.answer_of(observer), (None, f"{line}\n", ""))
+
+    def test_bytes_to_a_closed_stream(self):
+        def observer(launch):
+            buffer = launch.stdout.buffer
+            launch.stdout.close()
+            with self.assertRaisesRegex(ValueError, "closed file"):
+                buffer.write(b"word")
+            return "answer"
+
+        self.assertEqual(self.answer_of(observer), ("answer", "", ""))
+
+    def test_more_than_one_turn_sends_continues_in_the_next_one(self):
+        gate = self.gate()
+
+        def observer(launch):
+            with inside.at("turn", gate):
+                inside.wake(app)
+                gate.wait_for_somebody()
+                for _ in range(16):
+                    launch.stdout.buffer.write(bytes(65536))
+                gate.open()
+
+        app = self.answering(observer)
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        self.ask("a", stdout=out)
+        self.assertEqual(out.buffer.getvalue(), bytes(16 * 65536))
+
+    def test_order_between_both_streams_is_that_of_the_writes(self):
+        both = io.StringIO()
+
+        def observer(launch):
+            for number in range(100):
+                print(number, file=launch.stdout if number % 2 else launch.stderr)
+
+        self.answering(observer)
+        self.ask("a", stdout=both, stderr=both)
+        self.assertEqual(both.getvalue(), "".join(f"{number}\n" for number in range(100)))
+
+    def test_lines_of_many_threads_arrive_whole(self):
+        def observer(launch):
+            def write(name):
+                for number in range(LINES):
+                    print("line", number, "of", name, "x" * 70, file=launch.stdout)
+
+            workers = [threading.Thread(target=write, args=(str(name),)) for name in range(8)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+
+        _, out, _ = self.answer_of(observer)
+        expected = [f"line {number} of {name} {'x' * 70}" for name in range(8) for number in range(LINES)]
+        self.assertEqual(sorted(out.splitlines()), sorted(expected))
+
+    def test_bytes(self):
+        def observer(launch):
+            launch.stdout.write("text, then ")
+            self.assertEqual(launch.stdout.buffer.write(b"bytes"), 5)
+            launch.stdout.buffer.write(memoryview(b" of any kind\n"))
+            launch.stdout.buffer.flush()
+
+        self.assertEqual(self.answer_of(observer)[1], "text, then bytes of any kind\n")
+
+    def test_only_surrogates_that_stand_for_no_byte_are_escaped(self):
+        def observer(launch):
+            print("caf\udce9 \ud800", file=launch.stdout)
+            return "\udcff\udc7f"
+
+        self.assertEqual(self.answer_of(observer)[:2], ("\udcff\\udc7f", "caf\udce9 \\ud800\n"))
+
+    def test_they_are_text_streams(self):
+        found = {}
+
+        def observer(launch):
+            for stream in (launch.stdout, launch.stderr):
+                self.assertIsInstance(stream, io.TextIOBase)
+                self.assertRaises(io.UnsupportedOperation, stream.fileno)
+                self.assertRaises(io.UnsupportedOperation, stream.read)
+                self.assertRaises(TypeError, stream.write, b"bytes")
+                self.assertEqual(stream.write("four"), 4)
+                stream.writelines(["lines ", "of it\n"])
+            found.update(
+                encoding=launch.stdout.encoding,
+                errors=launch.stdout.errors,
+                tty=launch.stdout.isatty(),
+                writable=launch.stdout.writable(),
+                readable=launch.stdout.readable(),
+            )
+            return "checked"
+
+        self.assertEqual(self.answer_of(observer), ("checked", "fourlines of it\n", "fourlines of it\n"))
+        self.assertEqual(
+            found,
+            {
+                "encoding": "utf-8",
+                "errors": "surrogateescape",
+                "tty": False,
+                "writable": True,
+                "readable": False,
+            },
+        )
+
+    def test_closing_one_stream_leaves_the_other_open(self):
+        def observer(launch):
+            launch.stdout.write("kept")
+            launch.stdout.close()
+            self.assertRaises(ValueError, launch.stdout.write, "x")
+            print("still here", file=launch.stderr)
+            return 3
+
+        self.assertEqual(self.answer_of(observer), (3, "kept", "still here\n"))
+
+    def test_other_ways_to_write(self):
+        def observer(launch):
+            with contextlib.redirect_stdout(launch.stdout):
+                print("redirected")
+
+        self.assertEqual(self.answer_of(observer)[1], "redirected\n")
+
+    def test_long_output_arrives_whole_and_in_order(self):
+        size = 3_000_000
+
+        def observer(launch):
+            launch.stdout.buffer.write(b"x" * size)  # more than may be waiting
+            for number in range(1000):
+                print(number, "y" * 1000, file=launch.stdout)
+
+        _, out, _ = self.answer_of(observer)
+        expected = "x" * size + "".join(f"{number} {'y' * 1000}\n" for number in range(1000))
+        self.assertEqual(len(out), len(expected))
+        self.assertTrue(out == expected, "in order")
+
+    def test_launch_that_does_not_ask_reads_nothing(self):
+        calls = Collector()
+
+        def observer(launch):
+            print("nobody reads this", file=launch.stdout, flush=True)
+            launch.stdout.buffer.write(b"nor this")
+            calls((launch.gone,))
+
+        self.answering(observer)
+        Socket_Singleton.send(["a"], name=self.name)
+        calls.wait_for((False,))
+
+    def test_output_after_the_answer_is_thrown_away(self):
+        launches = Collector()
+        self.answering(launches)
+        out = io.StringIO()
+        self.ask("a", stdout=out)
+        (launch,) = launches.calls
+        print("too late", file=launch.stdout, flush=True)
+        self.assertEqual((out.getvalue(), launch.gone), ("", False))
+
+    def test_pending_future_writes(self):
+        future = concurrent.futures.Future()
+        launches = Collector()
+        self.answering(lambda launch: (launches(launch), future)[1])
+        out = io.StringIO()
+        asking = self.in_background(lambda: self.ask("a", stdout=out))
+        wait_until(lambda: launches.calls, "it was called")
+        print("from elsewhere", file=launches.calls[0].stdout)
+        wait_until(lambda: out.getvalue() == "from elsewhere\n", "it has arrived")
+        future.set_result(None)
+        self.join(asking)
+
+    def test_forked_child_writes_nothing(self):
+        if not hasattr(os, "fork"):
+            self.skipTest("a system without fork")
+
+        def observer(launch):
+            child = os.fork()
+            if not child:
+                try:
+                    print("from the child", file=launch.stdout, flush=True)
+                    os._exit(0 if launch.gone else 1)
+                finally:
+                    os._exit(2)
+            return os.waitpid(child, 0)[1] >> 8
+
+        with self.expect_warning_of_forks():
+            self.assertEqual(self.answer_of(observer), (0, "", ""))
+
+
+class TestLaunchesThatDoNotRead(StreamsTestCase):
+    def stopped(self, *words: str):
+        launch = LaunchThatDoesNotRead(self.name, words or ("a",))
+        self.addCleanup(launch.close)
+        return launch
+
+    def test_writer_waits_for_room_and_goes_on(self):
+        done = threading.Event()
+
+        def observer(launch):
+            for _ in range(40):
+                launch.stdout.buffer.write(b"x" * 500_000)
+            done.set()
+
+        self.answering(observer)
+        launch = self.stopped()
+        self.assertFalse(done.wait(0.3), "it waits for room")
+        self.assertEqual(launch.read().count(b"x"), 20_000_000)
+        self.assertTrue(done.is_set())
+
+    def test_launch_that_does_not_read_is_cut_off(self):
+        """All its writers get an error, all at the same time; its launch gets a message."""
+        self.enter(inside.limits(STALL_TIME=0.3))
+        results = Collector()
+
+        def observer(launch):
+            def write():
+                try:
+                    while True:
+                        launch.stdout.buffer.write(b"x" * 100_000)
+                except BrokenPipeError:
+                    results((launch.gone,))
+
+            workers = [threading.Thread(target=write) for _ in range(8)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            raise BrokenPipeError  # like an observer that does not catch it
+
+        app = self.answering(observer)
+        with mock.patch("logging.Logger.error") as log:
+            launch = self.stopped()
+            with Stopwatch() as took:
+                wait_until(lambda: len(results.calls) == 8, "all writers have ended")
+            self.assertLess(took.seconds, 3)
+            self.assertEqual(launch.read()[-5:], b"\6\0\0\0\0")
+            app.untrace(observer)
+            app.trace(lambda launch: "serves")
+            self.assertEqual(self.ask("b"), "serves")
+        self.assertFalse(log.called)
+
+    def test_total_of_all_launches_is_bounded(self):
+        """Those that have not read for longest are cut off, and no more of them than necessary."""
+        self.enter(inside.limits(MAX_UNSENT=400_000, MAX_UNSENT_IN_ALL=1_000_000, STALL_TIME=PATIENCE))
+        cut = Collector()
+
+        def observer(launch):
+            try:
+                for _ in range(100):
+                    launch.stdout.buffer.write(b"x" * 100_000)
+            except BrokenPipeError:
+                cut(launch)
+
+        with concurrent.futures.ThreadPoolExecutor(8) as executor:
+            app = self.answering(observer, dispatch=executor.submit)
+            launches = [self.stopped(str(number)) for number in range(5)]
+            wait_until(lambda: len(cut.calls) == 3, "two of them are below the bound")
+            are_cut = {int(number) for (number,) in cut.calls}
+            for number in sorted(range(5), key=are_cut.__contains__):  # those that are not cut off come first
+                said = launches[number].read()
+                if number in are_cut:
+                    self.assertTrue(said.endswith(b"\6\0\0\0\0"))
+                else:
+                    self.assertEqual(said.count(b"x"), 10_000_000)
+            app.release()
+
+    def test_other_launches_notice_nothing(self):
+        def observer(launch):
+            if launch == ("quick",):
+                return "answer"
+            for _ in range(40):
+                launch.stdout.buffer.write(b"x" * 500_000)
+            return None
+
+        with concurrent.futures.ThreadPoolExecutor(2) as executor:
+            app = self.answering(observer, dispatch=executor.submit)
+            launch = self.stopped("slow")
+            for _ in range(10):
+                self.assertEqual(self.ask("quick"), "answer")
+            launch.close()
+            app.release()
+
+    def test_a_launch_that_has_gone(self):
+        gone = Collector()
+        begun = threading.Event()
+
+        def observer(launch):
+            if launch == ("b",):
+                return
+            begun.set()
+            wait_until(lambda: launch.gone, "it has gone")
+            self.assertRaises(BrokenPipeError, print, "x", file=launch.stdout)
+            with self.assertRaises(BrokenPipeError):
+                launch.stderr.buffer.write(b"x")
+            gone((launch.gone,))
+            print("an observer that lets the error pass", file=launch.stdout)
+
+        self.answering(observer)
+        with mock.patch("logging.Logger.error") as log:
+            launch = self.stopped()
+            self.assertTrue(begun.wait(PATIENCE))
+            launch.close()
+            gone.wait_for((True,))
+            self.assertIsNone(self.ask_without_observers())
+        self.assertFalse(log.called)
+
+    def test_a_launch_that_has_gone_before_the_rest_of_a_line(self):
+        """The buffered rest then has no recipient, which is no error of the observer."""
+        begun, ended = threading.Event(), threading.Event()
+
+        def observer(launch):
+            if launch == ("b",):
+                return
+            print("no end of line", end="", file=launch.stdout)
+            begun.set()
+            wait_until(lambda: launch.gone, "it has gone")
+            ended.set()
+
+        self.answering(observer)
+        with mock.patch("logging.Logger.error") as log:
+            launch = self.stopped()
+            self.assertTrue(begun.wait(PATIENCE))
+            launch.close()
+            self.assertTrue(ended.wait(PATIENCE))
+            self.ask_without_observers()
+        self.assertFalse(log.called)
+
+    def ask_without_observers(self):
+        """Wait until the observer has returned, so that its error would be logged by now."""
+        Socket_Singleton.send(["b"], name=self.name)
+
+
+class TestRelease(StreamsTestCase):
+    """After the port is free: which launches are still answered, and that none waits for ever."""
+
+    def test_answer_half_sent_when_the_threshold_comes(self):
+        text = "x" * 20_000_000
+        app = self.answering(lambda launch: text if launch == ("long",) else None, release_threshold=2)
+        launch = LaunchThatDoesNotRead(self.name, ("long",))
+        self.addCleanup(launch.close)
+        wait_until(lambda: inside.is_sending_an_answer(app), "its answer is on its way")
+        Socket_Singleton.send(["second"], name=self.name)
+        wait_until(lambda: not app._listening, "the port is free")
+        self.assertEqual(launch.read().count(b"x"), len(text))
+
+    def test_answer_half_sent_when_the_timeout_comes(self):
+        text = "x" * 20_000_000
+        app = self.answering(lambda launch: text, timeout=0.5)
+        launch = LaunchThatDoesNotRead(self.name, ("long",))
+        self.addCleanup(launch.close)
+        self.assertTrue(app.join(PATIENCE))
+        self.assertEqual(launch.read().count(b"x"), len(text))
+
+    def test_two_observers_that_release_at_the_same_time(self):
+        both = threading.Barrier(2)
+
+        def observer(launch):
+            both.wait(PATIENCE)
+            app.release()
+            print("out of", *launch, file=launch.stdout)
+            return launch[0]
+
+        with concurrent.futures.ThreadPoolExecutor(2) as executor:
+            app = self.answering(observer, dispatch=executor.submit)
+            outs = [io.StringIO(), io.StringIO()]
+            answers = self.at_once(2, lambda number: self.ask(str(number), stdout=outs[number]))
+            self.assertEqual(answers, ["0", "1"])
+        self.assertEqual([out.getvalue() for out in outs], ["out of 0\n", "out of 1\n"])
+
+    def test_port_is_free_for_launches_while_an_observer_still_answers(self):
+        released, go_on = threading.Event(), threading.Event()
+
+        def observer(launch):
+            app.release()
+            released.set()
+            self.assertTrue(go_on.wait(PATIENCE))
+            print("late output", file=launch.stdout)
+            return "late"
+
+        app = self.answering(observer)
+        out, answers = io.StringIO(), []
+        asking = self.in_background(lambda: answers.append(self.ask("a", stdout=out)))
+        self.assertTrue(released.wait(PATIENCE))
+        self.assertFalse(app._listening)
+        following = self.named()
+        following.trace(lambda launch: "the next one")
+        self.assertEqual(self.ask("b"), "the next one")
+        go_on.set()
+        self.join(asking)
+        self.assertEqual((answers, out.getvalue()), (["late"], "late output\n"))
+
+    def test_future_that_is_returned_after_a_release_fails(self):
+        def observer(launch):
+            app.release()
+            return concurrent.futures.Future()
+
+        app = self.answering(observer)
+        self.assert_lost([self.outcome_of_asking("a")])
+
+    def test_future_that_is_pending_at_a_threshold_still_answers(self):
+        future, followed = concurrent.futures.Future(), Collector()
+        app = self.answering(lambda launch: (followed(launch), future)[1], release_threshold=1)
+        outcomes = self.asking_in_background("a")
+        followed.wait_for(("a",))
+        self.assertTrue(app.join(PATIENCE))
+        future.set_result("late")
+        wait_until(lambda: outcomes, "it is answered")
+        self.assertEqual(outcomes, ["late"])
+
+    def test_with_after_a_release(self):
+        app = self.singleton()
+        app.release()
+        with self.assertRaisesRegex(RuntimeError, "released"):
+            app.__enter__()
+
+    def test_with_after_the_threshold(self):
+        app = self.singleton(release_threshold=1)
+        Socket_Singleton.send(["a"], port=self.port)
+        self.assertTrue(app.join(PATIENCE))
+        with app:
+            pass
+
+
+class Status(enum.IntEnum):
+    FAILED = 3
+
+
+class TestAnswersOfAllKinds(StreamsTestCase):
+    def test_numbers_of_other_classes(self):
+        class Number(int):
+            pass
+
+        for result, status in ((Status.FAILED, 3), (Number(7), 7)):
+            with self.subTest(result=result):
+                answer, _, _ = self.answer_of(lambda launch, result=result: result)
+                self.assertEqual((type(answer), answer), (int, status))
+
+    def test_functions_that_do_not_run_when_called(self):
+        app = self.singleton()
+
+        def generator(launch):
+            yield
+
+        async def coroutine(launch):
+            pass
+
+        async def async_generator(launch):
+            yield
+
+        class Called:
+            def __call__(self, launch):
+                yield
+
+        for observer in (generator, coroutine, async_generator, Called(), functools.partial(generator)):
+            with self.subTest(observer=observer):
+                self.assertRaisesRegex(TypeError, "function", app.trace, observer)
+
+    def test_returned_generator_is_not_an_answer(self):
+        with self.assertLogs("Socket_Singleton", "ERROR"):
+            self.answering(lambda launch: (word for word in launch))
+            self.assertRaisesRegex(RuntimeError, "generator is not an answer", self.ask, "a")
+
+    def test_future_that_calls_back_twice_answers_once(self):
+        class Twice:
+            def add_done_callback(self, callback):
+                callback(self)
+                callback(self)
+
+            def result(self):
+                raise ValueError("it failed")
+
+        self.answering(lambda launch: Twice())
+        with self.assertLogs("Socket_Singleton", "ERROR") as logged:
+            self.assertRaisesRegex(RuntimeError, "it failed", self.ask, "a")
+            self.assertRaisesRegex(RuntimeError, "it failed", self.ask, "b")
+        self.assertEqual(len(logged.records), 2)
+
+    def test_error_of_a_future_is_logged_if_nobody_asked(self):
+        future = concurrent.futures.Future()
+        future.set_exception(ValueError("out of a future"))
+        called = Collector()
+        self.answering(lambda launch: (called(launch), future)[1])
+        with mock.patch("logging.Logger.error") as log:
+            Socket_Singleton.send(["a"], name=self.name)
+            wait_until(lambda: log.called, "it is logged")
+        self.assertIn("out of a future", log.call_args[0][0])
+
+    def test_task_that_the_loop_holds_weakly(self):
+        """Both patterns in the documentation, with a garbage collection while the coroutine waits."""
+        for pattern in (asyncio.ensure_future, asyncio.run_coroutine_threadsafe):
+            with self.subTest(pattern.__name__):
+                self.check_task(pattern)
+
+    def check_task(self, pattern):
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        waiting = threading.Event()
+        waits = []
+
+        async def answer():
+            waits.append(asyncio.get_running_loop().create_future())
+            waiting.set()
+            return await waits[-1]
+
+        def observer(launch):
+            if pattern is asyncio.ensure_future:
+                return asyncio.ensure_future(answer())
+            return asyncio.run_coroutine_threadsafe(answer(), loop)
+
+        dispatch = loop.call_soon_threadsafe if pattern is asyncio.ensure_future else None
+        app = self.answering(observer, dispatch=dispatch)
+        try:
+            outcomes = self.asking_in_background("a")
+            self.assertTrue(waiting.wait(PATIENCE))
+            gc.collect()
+            loop.call_soon_threadsafe(lambda: waits[-1].set_result("from the loop"))
+            wait_until(lambda: outcomes, "it is answered")
+            self.assertEqual(outcomes, ["from the loop"])
+        finally:
+            app.release()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+class TestLimitOfTheWait(AnswersTestCase):
+    def test_launch_that_is_not_answered_in_time(self):
+        app = self.answering(lambda launch: concurrent.futures.Future())
+        begun = time.monotonic()
+        with self.assertRaises(SystemExit) as caught:
+            Socket_Singleton(name=self.name, argv=["a"], answer=0.3)
+        self.assertIn("has not answered in time", caught.exception.code)
+        self.assertGreaterEqual(time.monotonic() - begun, 0.3)
+        with self.assertRaises(MultipleSingletonsError) as caught:
+            Socket_Singleton(name=self.name, argv=["a"], answer=0.3, strict=False)
+        self.assertEqual((caught.exception.outcome, caught.exception.delivered), ("late", True))
+        app.release()
+
+    def test_valid_and_invalid_limits(self):
+        for answer, error in (
+            (0, ValueError),
+            (0.0, ValueError),
+            (-1, ValueError),
+            ("x", ValueError),
+            (None, TypeError),
+        ):
+            with self.subTest(answer=answer):
+                self.assertRaises(error, Socket_Singleton, name=self.name, answer=answer)
+        for answer in (True, 1, 2.5, float("inf")):
+            app = Socket_Singleton(name=self.name, answer=answer)
+            app.release()
+            self.assertEqual((type(app.answer), app.answer), (type(answer), answer))
+
+
+class TestOutcome(AnswersTestCase):
+    def outcome(self, *words: str, **options) -> MultipleSingletonsError:
+        with self.assertRaises(MultipleSingletonsError) as caught:
+            Socket_Singleton(name=self.name, argv=words or ("a",), strict=False, **options)
+        return caught.exception
+
+    def test_each_way_beside_a_host(self):
+        app = self.named()
+        self.assertEqual(self.outcome().outcome, "delivered")
+        self.assertEqual(self.outcome(client=False).outcome, "not sent")
+        self.assertEqual(self.outcome(secret="another").outcome, "unproven")
+        app.trace(lambda launch: None)
+        self.assertEqual(self.outcome(answer=True).outcome, "answered")
+        app.max_clients = app.clients
+        self.assertEqual(self.outcome().outcome, "ignored")
+
+    def test_refused_by_the_observer_and_lost(self):
+        def refuse(launch):
+            raise SystemExit("closing")
+
+        app = self.answering(refuse)
+        error = self.outcome(answer=True)
+        self.assertEqual((error.outcome, error.delivered, str(error)), ("refused", True, "closing"))
+        app.untrace(refuse)
+        futures, errors = [], []
+        app.trace(lambda launch: futures.append(concurrent.futures.Future()) or futures[0])
+        asking = self.in_background(lambda: errors.append(self.outcome(answer=True)))
+        wait_until(lambda: futures, "it waits")
+        app.release()
+        self.join(asking)
+        self.assertEqual((errors[0].outcome, errors[0].delivered), ("lost", True))
+
+    def test_launch_that_asks_a_host_that_takes_no_more(self):
+        app = self.named(max_clients=1)
+        Socket_Singleton.send(["a"], name=self.name)
+        error = self.outcome(answer=True)
+        self.assertEqual((error.outcome, error.delivered), ("ignored", False))
+        with self.assertRaises(SystemExit) as caught:
+            Socket_Singleton(name=self.name, argv=["b"], answer=True)
+        self.assertIn("max_clients", caught.exception.code)
+        app.release()
+
+    def test_it_survives_pickling(self):
+        self.named()
+        self.assertEqual(pickle.loads(pickle.dumps(self.outcome())).outcome, "delivered")
+
+
+class TestAsk(AnswersTestCase):
+    def test_waits_for_an_application_that_is_just_starting(self):
+        answers = []
+        asking = self.in_background(
+            lambda: answers.append(Socket_Singleton.ask(["a"], name=self.name, wait=PATIENCE))
+        )
+        self.answering(lambda launch: "here")
+        self.join(asking)
+        self.assertEqual(answers, ["here"])
+
+    def test_waits_in_vain(self):
+        begun = time.monotonic()
+        self.assertRaises(ConnectionRefusedError, Socket_Singleton.ask, ["a"], name=self.name, wait=0.3)
+        self.assertGreater(time.monotonic() - begun, 0.2)
+
+    def test_stream_that_cannot_be_written(self):
+        class Full(io.StringIO):
+            def write(self, text):
+                raise OSError(28, "No space left on device")
+
+        self.answering(lambda launch: print("x", file=launch.stdout))
+        with self.assertRaisesRegex(OSError, "No space"):
+            self.ask("a", stdout=Full())
+
+    def test_streams_of_this_process_by_default(self):
+        self.answering(lambda launch: print("shown", file=launch.stdout))
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            self.ask("a")
+        self.assertEqual(out.getvalue(), "shown\n")
+
+
+class TestOutputOfALaunch(AnswersTestCase):
+    """A real second launch, and the command line."""
+
+    def test_it_streams_and_ends_with_the_status(self):
+        self.start_host()
+        launch = self.finish(self.start_launch("print", "hello", "3"), 3)
+        self.assertEqual((launch.out, launch.err), ("hello", "hello on stderr"))
+
+    def test_the_command_line_streams(self):
+        self.start_host()
+        ask = self.start("-m", "Socket_Singleton", "ask", "--name", self.name, "--", "print", "hello", "3")
+        self.finish(ask, 3)
+        self.assertEqual((ask.out, ask.err), ("hello", "hello on stderr"))
+
+    @needs_unix_descriptors
+    def test_closed_pipe_ends_it_quietly(self):
+        self.start_host()
+        read, write = os.pipe()
+        os.close(read)
+        with open(write, "wb") as nobody:
+            launch = self.finish(self.start_launch("print", "hello", "0", stdout=nobody), 141)
+        self.assertEqual(launch.err, "")
+
+    @needs_unix_descriptors
+    def test_closed_pipe_ends_the_command_line_quietly(self):
+        self.start_host()
+        read, write = os.pipe()
+        os.close(read)
+        command = ("-m", "Socket_Singleton", "ask", "--name", self.name, "--", "text", "hello")
+        with open(write, "wb") as nobody:
+            ask = self.finish(self.start(*command, stdout=nobody), 141)
+        self.assertEqual(ask.err, "")
+
+    def test_stdout_that_cannot_be_written(self):
+        class Full(io.StringIO):
+            def write(self, text):
+                raise OSError(errno.ENOSPC, "no space left")
+
+        self.answering(lambda launch: print("a line", file=launch.stdout))
+        with mock.patch.object(sys, "stdout", Full()):
+            error = self.named_launch("a", answer=True)
+        self.assertIs(error.delivered, True)
+        self.assertIn("no space left", str(error))
+
+    def test_pipe_without_a_descriptor_is_closed(self):
+        """For example if stdout is an object of a test or of a toolkit."""
+
+        class Closed(io.StringIO):
+            def write(self, text):
+                raise BrokenPipeError
+
+        self.answering(lambda launch: print("a line", file=launch.stdout))
+        with mock.patch.object(sys, "stdout", Closed()), self.assertRaises(SystemExit) as caught:
+            Socket_Singleton(name=self.name, argv=["a"], answer=True)
+        self.assertEqual(caught.exception.code, 141)
+
+    @needs_unix_descriptors
+    def test_bytes_of_a_file_name_are_preserved(self):
+        self.start_host()
+        name = b"caf\xe9"
+        launch = self.start_launch("text", os.fsdecode(name), env={"PYTHONUTF8": "1"}, stdout=self.bytes_of())
+        self.finish(launch)
+        self.assertEqual(self.read_bytes(), name + b"\n")
+
+    def bytes_of(self):
+        self.shown = self.make_folder() / "shown"
+        return self.enter(open(self.shown, "wb"))
+
+    def read_bytes(self) -> bytes:
+        return self.shown.read_bytes()
+
+    def test_text_that_ends_in_a_newline_gets_no_second_one(self):
+        self.start_host()
+        for text, shown in (("a\n", b"a\n"), ("a", b"a\n"), ("", b"")):
+            with self.subTest(text=text):
+                self.finish(self.start_launch("text", text, stdout=self.bytes_of()))
+                self.assertEqual(self.read_bytes().replace(b"\r\n", b"\n"), shown)
