@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import unittest
 from pathlib import Path
@@ -478,6 +479,25 @@ class TestCommand(SingletonTestCase):
             self.assertEqual(program.process.stdout.read(1), b"[")
             program.process.send_signal(number)
             self.assert_ended(program, 128 + number)
+
+    @unittest.skipUnless(POSIX and hasattr(signal, "raise_signal"), "signals, which 3.7 cannot raise so")
+    def test_signal_leaves_no_socket_open_in_watch(self):
+        """Not even if it comes as soon as the system has made one, while no name refers to it."""
+        code = """
+            import _socket, signal, sys
+            from Socket_Singleton.__main__ import main
+
+            def make(*args, real=_socket.socketpair):
+                pair = real(*args)
+                signal.raise_signal(signal.SIGTERM)
+                return pair
+
+            _socket.socketpair = make
+            sys.exit(main(["watch", "--port", sys.argv[1]]))
+        """
+        strict = [sys.executable, "-X", "dev", "-W", "error", "-c"]
+        program = self.start_program([*strict, textwrap.dedent(code), self.port])
+        self.assert_ended(program, 128 + signal.SIGTERM)
 
     def test_watch_prints_long_launches(self):
         program = self.watch()

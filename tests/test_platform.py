@@ -122,15 +122,16 @@ class TestPlatform(SingletonTestCase):
         with mock.patch.object(os, "geteuid", return_value=os.geteuid() + 1):
             self.assertIn("belongs to another user", _key_file.why_not_private(file, os.stat(folder)))
 
-    def test_end_of_a_reader_that_only_a_signal_shows(self):
+    def test_wait_that_only_a_signal_ends(self):
         # Windows has no poll, and anything other than a pipe does not report the end.
         for platform in ("win32", "linux") if hasattr(select, "poll") else ("win32",):
-            wakened = mock.Mock(recv=mock.Mock(side_effect=[b"1", KeyboardInterrupt]))
+            wakened, received = mock.Mock(), mock.MagicMock()
+            received.__bool__.side_effect = [False, False, True]
             with mock.patch.object(sys, "platform", platform), mock.patch.object(
                 select, "poll", create=True
             ) as poll:
                 poll.return_value.poll.return_value = [(wakened, 1)]
-                self.assertRaises(KeyboardInterrupt, signals.wait_for_reader_to_go, 1, wakened)
+                signals.wait_for_signal_or_end_of_reader(received, 1, wakened)
             self.assertEqual(wakened.recv.call_count, 2)
 
     def test_what_windows_lacks(self):

@@ -12,7 +12,7 @@ from .shell import INTERRUPTED, SIGNALLED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Callable
+    from typing import Any, Callable, Sequence
 
 
 def handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
@@ -89,22 +89,23 @@ def wait_until_writable(descriptor: int) -> bool:
     return True
 
 
-def wait_for_reader_to_go(descriptor: int, wakened: sockets.socket) -> None:
-    """Return when nobody is left to read what is written to ``descriptor``, at no cost until then.
+def wait_for_signal_or_end_of_reader(
+    received: Sequence[int], descriptor: int, wakened: sockets.socket
+) -> None:
+    """Return when a handler has added something to ``received``, or nobody reads ``descriptor`` any more.
 
-    Only a pipe, a socket or a terminal can tell. For a file, and where there is
-    no ``poll`` (Windows), this ends by what the handler of a signal raises;
-    ``wakened`` becomes readable with each signal.
+    Only a pipe, a socket or a terminal can tell the latter. For a file, and where there is no
+    ``poll`` (Windows), only a signal ends the wait; it makes ``wakened`` readable.
     """
     import select
 
+    poll: Any = None
     if sys.platform != "win32" and hasattr(select, "poll"):
         poll = select.poll()
         # POLLERR and POLLHUP come unasked, but macOS looks only if asked for one.
         poll.register(descriptor, select.POLLHUP)
         poll.register(wakened, select.POLLIN)
-        while not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
-            wakened.recv(64)
-        return
-    while True:
+    while not received:
+        if poll and any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
+            return
         wakened.recv(64)

@@ -8,8 +8,8 @@ import sys
 
 from .. import MultipleSingletonsError, Socket_Singleton
 from .._wakeup import WokenBySignals
-from .shell import READER_GONE, fail
-from .signals import end, handle_signals, wait_for_reader_to_go, wait_until_writable
+from .shell import READER_GONE, SIGNALLED, fail
+from .signals import handle_signals, wait_for_signal_or_end_of_reader, wait_until_writable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def watch(**place: Any) -> int:
-    """Be the host until nobody reads any more; return the exit status."""
-    handle_signals(end)
+    """Be the host until a signal arrives, or nobody reads any more; return the exit status."""
+    received: list[int] = []
+    # This handler does not raise, since an exception at the wrong moment would leave a socket open.
+    handle_signals(lambda number, _: received.append(number))
     if sys.stdout is None:
         return fail("stdout is closed")
     try:
@@ -29,8 +31,8 @@ def watch(**place: Any) -> int:
         output = sys.stdout.fileno()
         app.trace(_print_json, output)
         with WokenBySignals() as (wakened, _):
-            wait_for_reader_to_go(output, wakened)
-    return READER_GONE
+            wait_for_signal_or_end_of_reader(received, output, wakened)
+    return SIGNALLED + received[0] if received else READER_GONE
 
 
 def _print_json(args: tuple[str, ...], output: int) -> None:
