@@ -1,4 +1,4 @@
-"""The tests for a Python between an older and a newer one that run all tests, and for PyPy.
+"""The tests for a Python between an older and a newer one that run all tests.
 
     python -m unittest tests.in_between
 
