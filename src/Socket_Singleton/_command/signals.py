@@ -12,7 +12,7 @@ from .shell import INTERRUPTED, SIGNALLED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, Callable, Sequence
+    from typing import Callable, Sequence
 
 
 def handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
@@ -99,13 +99,14 @@ def wait_for_signal_or_end_of_reader(
     """
     import select
 
-    poll: Any = None
     if sys.platform != "win32" and hasattr(select, "poll"):
         poll = select.poll()
         # POLLERR and POLLHUP come unasked, but macOS looks only if asked for one.
         poll.register(descriptor, select.POLLHUP)
         poll.register(wakened, select.POLLIN)
+        while not received:
+            if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
+                return
+            wakened.recv(64)
     while not received:
-        if poll and any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
-            return
         wakened.recv(64)
