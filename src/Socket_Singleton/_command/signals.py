@@ -108,5 +108,6 @@ def wait_for_signal_or_end_of_reader(
             if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
                 return
             wakened.recv(64)
+        return
     while not received:
         wakened.recv(64)
