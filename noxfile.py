@@ -282,7 +282,8 @@ def networks(session: nox.Session) -> None:
         python = ["sudo", "--non-interactive", "--preserve-env=PYTHONPYCACHEPREFIX", PYTHON]
     if not starts(python, "import os, sys; sys.exit(os.geteuid())"):
         session.skip("root rights are not available on this machine")
-    run_tests(session, python, "TestNetworks", "TestIdentity", "TestProxies", complete=True)
+    names = "TestNetworks", "TestIdentity", "TestProxies", "TestAccountWithoutAHome"
+    run_tests(session, python, *names, complete=True)
 
 
 @nox.session

@@ -76,6 +76,8 @@ while (1) {
     if    ($kind == 4) { print $body }           # what the application writes, at once
     elsif ($kind == 5) { print STDERR $body }
     elsif ($kind == 3) { fail $body }
+    elsif ($kind == 6) { fail "$name has cut off its output, because it was not read" }
+    elsif ($kind > 2)  { fail "an answer of an unknown kind ($kind)" }
     else {                                       # the answer: a text, a status or nothing
         print $body, $body =~ /\n\z/ ? "" : "\n" if $kind == 2 && length $body;
         exit($kind == 1 ? ord $body : 0);

@@ -44,5 +44,5 @@ with app:
     app.trace(show)
     status = qt.exec()
 for launch in app.arguments:  # arrived while the window was closing; a new process opens them
-    app.relaunch(launch, cwd=launch.cwd)
+    app.relaunch(launch)
 sys.exit(status)

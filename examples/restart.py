@@ -41,7 +41,7 @@ if commands == [RESTART]:
     # Start each launch again, as it was. One of these processes becomes the host, unless another
     # launch already has; the others hand over to the host.
     for launch in app.arguments or [Launch(())]:
-        app.relaunch(launch, cwd=launch.cwd)
+        app.relaunch(launch)
 else:
     for launch in app.arguments:
         work(launch)

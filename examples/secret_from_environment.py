@@ -21,7 +21,7 @@ if not SECRET:  # an empty secret would let everybody in
 try:
     app = Socket_Singleton(port=14178, secret=SECRET, strict=False)
 except MultipleSingletonsError as error:
-    sys.exit(None if error.delivered else "Another instance is running, and has rejected this launch.")
+    sys.exit(None if error.delivered else str(error))
 
 
 def show(launch):

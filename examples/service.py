@@ -62,6 +62,7 @@ def stop(launch):
 
 
 parser = Parser()
+parser.color = False  # since Python 3.14, it would depend on the terminal of the service
 commands = parser.add_subparsers(metavar="command", required=True)
 for name, act, *words in (
     ("set", set_value, "key", "value"),

@@ -54,4 +54,4 @@ with app:
     run_calls()
     root.mainloop()
 for launch in app.arguments:  # arrived while the window was closing; a new process opens them
-    app.relaunch(launch, cwd=launch.cwd)
+    app.relaunch(launch)

@@ -65,7 +65,7 @@ from .test_host import (
     TestUnexpectedError,
     TestWhichLaunchesCount,
 )
-from .test_how_to import TestHowTo
+from .test_how_to import TestAccountWithoutAHome, TestHowTo
 from .test_identity import TestIdentity
 from .test_inbox import TestBound, TestInbox, TestInboxBesideThreads
 from .test_launch import (

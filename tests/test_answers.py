@@ -167,7 +167,7 @@ class AnswersTestCase(NamedTestCase):
     def assert_lost(self, outcomes: list) -> None:
         wait_until(lambda: outcomes, "the wait is over")
         self.assertIs(type(outcomes[0]), ConnectionError)
-        self.assertIn("it may have acted on it", str(outcomes[0]))
+        self.assertIn("it may have acted on this launch", str(outcomes[0]))
         self.assertIn(self.name, str(outcomes[0]))
 
 
@@ -390,7 +390,7 @@ class TestAnswers(AnswersTestCase):
         asked = self.start("-m", "Socket_Singleton", "ask", "--", "a")
         self.assertIn("ask needs --name", self.finish(asked, 64).err)
         asked = self.start("-m", "Socket_Singleton", "ask", "--name", f"{self.name} 2", "--", "a")
-        self.assertIn("nobody listens", self.finish(asked, 1).err)
+        self.assertIn("nothing is listening", self.finish(asked, 1).err)
 
     # -- those that wait --
 
@@ -758,7 +758,7 @@ class TestAnswers(AnswersTestCase):
                 last = self.start_launch(how)
                 for launch in (*waiting, last):
                     self.finish(launch, 1)
-                    self.assertIn("it may have acted on it", launch.err)
+                    self.assertIn("it may have acted on this launch", launch.err)
                     self.assertIn(self.name, launch.err)
                 host.wait()
 
@@ -770,7 +770,7 @@ class TestAnswers(AnswersTestCase):
         app.release()
         wait_until(lambda: errors, "it ends")
         self.assertEqual((errors[0].delivered, errors[0].answer), (True, None))
-        self.assertIn("may have acted on it", str(errors[0]))
+        self.assertIn("may have acted on this launch", str(errors[0]))
 
     def test_answers_that_exist_are_sent_before_the_end(self):
         """An answer in time is not lost to a release that comes immediately after it."""
@@ -929,7 +929,7 @@ class TestAnswers(AnswersTestCase):
         host.expect("forked")
         os.kill(host.pid, signal.SIGKILL)  # and its child lives on
         self.finish(launch, 1)
-        self.assertIn("it may have acted on it", launch.err)
+        self.assertIn("it may have acted on this launch", launch.err)
 
 
 class TestJoin(SingletonTestCase):

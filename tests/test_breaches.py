@@ -777,6 +777,43 @@ class TestKeyboardInterrupt(NamedTestCase):
         self.join(thread)
         self.assertIn("KeyboardInterrupt", str(errors[0]))
 
+    def test_before_the_observer_is_called(self):
+        """Then nothing has happened yet: the loop gets it, and the launch comes again."""
+        shelf, observer, left = Shelf(), Collector(), [KeyboardInterrupt()]
+        self.named(dispatch=shelf).trace(observer)
+        answers = []
+        thread = self.in_background(lambda: answers.append(self.error_of_launch("word", answer=True)))
+        shelf.wait_for(1)
+
+        def interrupt():
+            if left:
+                raise left.pop()
+
+        with inside.at("decode", interrupt), self.assertRaises(KeyboardInterrupt):
+            shelf.run()
+        shelf.wait_for(1)
+        shelf.run()
+        self.join(thread)
+        self.assertEqual((observer.calls, answers[0].outcome), ([("word",)], "answered"))
+
+    def test_after_the_observer_was_called(self):
+        class Future:
+            def add_done_callback(self, callback):
+                raise KeyboardInterrupt
+
+        shelf, errors = Shelf(), []
+        self.named(dispatch=shelf).trace(lambda launch: Future())
+        for answer in (False, True):
+            with self.subTest(answer=answer):
+                thread = self.in_background(
+                    lambda answer=answer: errors.append(self.error_of_launch("word", answer=answer))
+                )
+                shelf.wait_for(1)
+                with self.assertRaises(KeyboardInterrupt), self.assert_nothing_logged():
+                    shelf.run()
+                self.join(thread)
+        self.assertEqual([error.outcome for error in errors], ["delivered", "refused"])
+
     def test_in_an_overridden_append_args(self):
         class App(Socket_Singleton):
             def _append_args(self, args):
@@ -895,10 +932,20 @@ class TestWithoutIPv4(NamedTestCase):
             self.skipTest("this system does not let us have a network of our own")
 
     def test_error_suggests_an_address(self):
-        code = f"from Socket_Singleton import Socket_Singleton; Socket_Singleton(name={self.name!r})"
-        program = self.in_network("-c", code)
-        program.wait()
-        self.assertIn('address="::1"', program.err)
+        calls = (
+            "Socket_Singleton(name=name)",
+            "Socket_Singleton.send([], name=name)",
+            "Socket_Singleton.pid_of(name)",
+        )
+        programs = [
+            self.in_network(
+                "-c", f"from Socket_Singleton import Socket_Singleton; name = {self.name!r}; {call}"
+            )
+            for call in calls
+        ]
+        for program in programs:
+            self.finish(program, status=1)
+            self.assertIn("give all launches the address ::1", program.err)
 
     def test_with_the_address_that_the_error_suggests(self):
         code = (

@@ -134,7 +134,7 @@ class ClientTestCase(SingletonTestCase):
             self.assertIn(part, str(caught.exception))
         wait_until(lambda: not descriptors() - before, "nothing is left open, not even by our own host")
 
-    def assert_fails_with(self, *expected: str) -> None:
+    def assert_fails_with(self, *expected: str, outcome: str) -> None:
         """Check how a launch, strict and not, ends on this test's port."""
         launch = self.start_app("default", self.port, "word")
         with Stopwatch() as took:
@@ -143,7 +143,7 @@ class ClientTestCase(SingletonTestCase):
         self.finish(launch, status=1)
         self.assertEqual(launch.out, "")
         self.assertEqual(launch.err.count("\n"), 0, launch.err)
-        self.assertIs(error.delivered, False)
+        self.assertEqual((error.delivered, error.outcome), (False, outcome))
         self.assertEqual(str(error), launch.err)
         for part in ("127.0.0.1", str(self.port), *expected):
             self.assertIn(part, launch.err)
@@ -267,9 +267,9 @@ class TestHandOver(ClientTestCase):
 class TestStrangers(ClientTestCase):
     """Another program has the port. Each attempt, in every way, ends soon and says what it saw."""
 
-    def check(self, *words: str, send: type, runs: bool | type) -> None:
+    def check(self, *words: str, outcome: str, send: type, runs: bool | type) -> None:
         """Try it as a launch, strict and not, with `send`, which raises ``send``, and with `is_running`."""
-        self.assert_fails_with(*words)
+        self.assert_fails_with(*words, outcome=outcome)
         self.check_beside(*words, send=send, runs=runs)
 
     def check_beside(self, *words: str, send: type, runs: bool | type) -> None:
@@ -284,7 +284,7 @@ class TestStrangers(ClientTestCase):
     def test_silent_server(self):
         """Nobody sends it a packet twice: it might wake up and take both."""
         listener = self.listener()
-        self.check("no answer", send=TimeoutError, runs=True)
+        self.check("no answer", outcome="silent", send=TimeoutError, runs=True)
         packets = []
         for _ in range(4):
             peer, _ = listener.accept()
@@ -302,18 +302,18 @@ class TestStrangers(ClientTestCase):
 
         self.serve(greet)
         words = ("220 mail.example", "is not a Socket_Singleton")
-        self.check(*words, send=ConnectionError, runs=True)
+        self.check(*words, outcome="stranger", send=ConnectionError, runs=True)
 
     def test_server_that_answers_a_request(self):
         self.server(lambda peer: peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         words = ("HTTP/1.1 400", "is not a Socket_Singleton")
-        self.check(*words, send=ConnectionError, runs=True)
+        self.check(*words, outcome="stranger", send=ConnectionError, runs=True)
 
     @needs_resets
     def test_server_that_resets(self):
         """Nobody owns the packet, but somebody may soon, so each way tries again while there is time."""
         packets = self.server(close_resets)
-        self.check(send=TimeoutError, runs=True)
+        self.check(outcome="reset", send=TimeoutError, runs=True)
         self.assertGreater(packets.count(b"word\0"), 6)
 
     def test_server_that_ends_in_order(self):
@@ -321,7 +321,8 @@ class TestStrangers(ClientTestCase):
         packets = self.server(lambda peer: None)
         launch = self.run_app("default", self.port, "word")
         self.assertEqual((launch.out, launch.err), ("", ""))
-        self.assertIsNone(self.second_launch("word").delivered)
+        error = self.second_launch("word")
+        self.assertEqual((error.delivered, error.outcome), (None, "unknown"))
         self.check_beside("2.0.0", send=ConnectionError, runs=True)
         wait_until(lambda: len(packets) == 4, "all were served")
         self.assertEqual(packets, [b"word\0", b"word\0", b"word\0", b""])
@@ -333,11 +334,11 @@ class TestStrangers(ClientTestCase):
             server.bind(("127.0.0.1", other))
             server.listen(1)
             outgoing.connect(("127.0.0.1", other))
-            self.check("refused", send=ConnectionRefusedError, runs=False)
+            self.check("refused", outcome="nobody", send=ConnectionRefusedError, runs=False)
 
     def test_port_that_is_bound_and_does_not_listen(self):
         self.bound()
-        self.check("refused", send=ConnectionRefusedError, runs=False)
+        self.check("refused", outcome="nobody", send=ConnectionRefusedError, runs=False)
         # Even a launch that hands nothing over must not end silently: no instance is running.
         self.assertIs(self.second_launch(client=False).delivered, False)
 
@@ -345,7 +346,7 @@ class TestStrangers(ClientTestCase):
         self.enter(inside.limits(LOOK_TIME=0.3))
         self.listener(backlog=0)
         self.fill_backlog()
-        self.check(send=TimeoutError, runs=TimeoutError)
+        self.check(outcome="unreachable", send=TimeoutError, runs=TimeoutError)
 
     def test_connection_to_itself(self):
         """On an ephemeral port, a connection can get that very port as its own end."""
@@ -380,7 +381,7 @@ class TestStoppedHost(ClientTestCase):
     def test_a_stopped_host_that_continues_delivers_each_launch_once(self):
         host = self.start_host()
         with host.stopped():
-            self.assert_fails_with("no answer")
+            self.assert_fails_with("no answer", outcome="silent")
         # Two launches have sent their packets: a strict one, and one that is not.
         host.expect("word", count=2)
         self.assertEqual(self.exchange(b"later\0"), ACK)
@@ -391,7 +392,7 @@ class TestStoppedHost(ClientTestCase):
         host = self.start(PROGRAMS / "shallow_host.py", self.port, ready="ready")
         with host.stopped():
             self.fill_backlog()
-            self.assert_fails_with()
+            self.assert_fails_with(outcome="unreachable")
         # Not a bare peer: after a full backlog the system may reset the next connection, and a
         # launch then tries again.
         Socket_Singleton.send(["later"], port=self.port, timeout=PATIENCE)
@@ -474,7 +475,8 @@ class TestArgv(ClientTestCase):
 
     def test_with_a_secret_and_without_client(self):
         _, observer = self.observed(secret="right")
-        self.assertIs(self.second_launch(argv=["no"], secret="wrong").delivered, False)
+        error = self.second_launch(argv=["no"], secret="wrong")
+        self.assertEqual((error.delivered, error.outcome), (False, "rejected"))
         self.assertIs(self.second_launch(argv=["no"], secret="right", client=False).delivered, None)
         self.assertIs(self.second_launch(argv=["yes"], secret="right").delivered, True)
         observer.wait_for(("yes",))

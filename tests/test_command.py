@@ -18,6 +18,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+import Socket_Singleton as package
 from Socket_Singleton import Socket_Singleton
 
 from .support import (
@@ -363,7 +364,7 @@ class TestCommand(SingletonTestCase):
         env = {"HOME": home}
         for place, whom in (
             (("--port", self.port), f"127.0.0.1 port {self.port}"),
-            (("--name", "org.example.waiting", "--port", free_port()), "org.example.waiting, process {},"),
+            (("--name", "org.example.waiting", "--port", free_port()), "org.example.waiting (process {})"),
         ):
             with self.subTest(whom=whom):
                 first = self.start("-m", "Socket_Singleton", *place, "run", "--", *HOLD, ready="up", env=env)
@@ -381,7 +382,7 @@ class TestCommand(SingletonTestCase):
                 )
                 second = self.start("-c", IN_A_TERMINAL, *command, env=env)
                 shown = whom.format(first.pid)
-                second.expect(f"Socket_Singleton: waiting for {shown} for 60 seconds at most")
+                second.expect(f"Socket_Singleton: waiting for {shown} to end, for 60 seconds at most")
                 first.write("0\n")
                 self.finish(first)
                 self.finish(second)
@@ -402,20 +403,41 @@ class TestCommand(SingletonTestCase):
 
     def test_send_to_nobody(self):
         self.assert_fails_with(
-            self.call("send", "--", "x", status=1), f"nobody listens at 127.0.0.1 port {self.port}"
+            self.call("send", "--", "x", status=1), f"nothing is listening at 127.0.0.1 port {self.port}"
         )
 
     def test_status(self):
-        self.assertEqual(self.call("status", status=1).lines, [f"127.0.0.1 port {self.port}: nobody listens"])
+        self.assertEqual(
+            self.call("status", status=1).lines, [f"127.0.0.1 port {self.port}: nothing is listening"]
+        )
         app = self.singleton()
-        self.assertEqual(self.call("status").lines, [f"127.0.0.1 port {self.port}: somebody listens"])
+        self.assertEqual(self.call("status").lines, [f"127.0.0.1 port {self.port}: a program is listening"])
         self.assertEqual(app.clients, 0)
+
+    def test_version(self):
+        program = self.finish(self.start("-m", "Socket_Singleton", "--version"))
+        self.assertEqual((program.out, program.err), (f"Socket_Singleton {package.__version__}", ""))
+
+    def test_user_without_a_key(self):
+        """If the home cannot be written, the application has a secret; the message says what is missing."""
+        name = f"org.example.test {self.port}"
+        app = Socket_Singleton(name=name, secret="hush")
+        self.addCleanup(app.release)
+        place = ("--name", name, "--address", app.address, "--port", app.port)
+        with tempfile.TemporaryDirectory() as folder:
+            env = {"HOME": folder, "LOCALAPPDATA": folder}
+            for subcommand, status in (("send", 1), ("ask", 1), ("status", 2)):
+                program = self.call(subcommand, *place, status=status, env=env)
+                self.assert_fails_with(program, os.path.join("Socket_Singleton", "key"))
+                self.assertIn(f"if the application has a secret, give it ({SECRET})", program.err)
 
     def test_status_that_cannot_be_determined(self):
         self.listener(backlog=0)
         self.fill_backlog()
         program = self.call("status", status=2)
-        self.assert_fails_with(program, f"cannot tell whether somebody listens: 127.0.0.1 port {self.port}: ")
+        self.assert_fails_with(
+            program, f"cannot tell whether a program is listening: 127.0.0.1 port {self.port}: "
+        )
 
     def test_home_that_cannot_be_used(self):
         """The message names the file, and what to do for somebody who has only a shell."""
@@ -579,7 +601,7 @@ class TestCommand(SingletonTestCase):
             (("walk",), "walk"),
             (("run",), "command must follow"),
             (("run", "--"), "command must follow"),
-            (("run", "ls"), "unrecognized arguments: ls, words go after --: -- COMMAND"),
+            (("run", "ls"), "unrecognized arguments: ls; put words after --, as in: -- COMMAND"),
             (("status", "x"), "unrecognized arguments: x ("),
             (("status", "--", "x"), "nothing may follow"),
             (("watch", "--", "x"), "nothing may follow"),

@@ -382,6 +382,22 @@ class TestDispatch(SingletonTestCase):
         self.observer.wait_for(("kept",), ("kept too",), ("later",))
         self.assertEqual(app.arguments, ())
 
+    def test_launch_that_was_refused_is_dispatched_again(self):
+        """By itself, since a launch that waits for an answer may be the last one."""
+        refused = []
+
+        def dispatch(call):
+            if len(refused) < 2:
+                refused.append(call)
+                raise RuntimeError("not now")
+            call()
+
+        app = self.host(dispatch)
+        with self.expect_log("Dispatch dispatch raised exception: RuntimeError: not now"):  # once
+            self.send("word")
+            self.observer.wait_for(("word",))
+        self.assertEqual((len(refused), app.arguments), (2, ()))
+
     def test_asyncio_loop_whose_program_ends(self):
         """The loop is closed when the interpreter ends with a launch left: it ends soon and reports that."""
         code = (
@@ -772,7 +788,7 @@ def no_memory_to_decode():
         if left:
             raise left.pop()
 
-    return inside.at("begun", fail_once)
+    return inside.at("decode", fail_once)
 
 
 class TestDeliveryEnduresErrors(SingletonTestCase):

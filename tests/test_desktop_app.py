@@ -409,7 +409,7 @@ class TestDesktopApp(SingletonTestCase):
                 window = self.next_window()
                 window.expect("window")
                 text = window.expect("dialog")
-                self.assertIn("no instance there confirmed", text)
+                self.assertIn("not by an instance that accepts this launch", text)
                 self.assertIn("Open a window anyway?", text)
                 window.send("press", button)
                 if button == "yes":

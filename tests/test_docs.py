@@ -239,15 +239,28 @@ class TestPages(HomeTestCase):
         self.assertEqual(sorted(directives), sorted(package.__all__))
 
     def test_outcomes_are_those_of_the_code(self):
-        outcomes = importlib.import_module("Socket_Singleton._outcome").OUTCOMES
+        module = importlib.import_module("Socket_Singleton._outcome")
+        outcomes = module.OUTCOMES
         text = (DOCS / "api.md").read_text(encoding="utf-8").partition("## Outcomes")[2]
         self.assertEqual(dict(re.findall(r"^\| `(.*?)` \| (.*) \|$", text, re.MULTILINE)), outcomes)
-        rows = re.findall(
-            r"^\|(?:[^|]*\|){2}([^|]*)\|", sections(README)["What a second launch does"], re.MULTILINE
-        )
-        said = set(re.findall("`(.*?)`", " ".join(rows))) - {"outcome"}
-        self.assertGreater(len(said), 5)
-        self.assertLessEqual(said, set(outcomes))
+        table = sections(README)["What a second launch does"]
+        rows = re.findall(r"^\|(?:[^|]*\|){2}([^|]*)\| `(\w+)` \|$", table, re.MULTILINE)
+        self.assertGreater(len(rows), 8)
+        answered = dict.fromkeys((module.ANSWERED, module.REFUSED), True)
+        for words, delivered in rows:
+            for word in set(re.findall("`(.*?)`", words)) - {"outcome"}:
+                self.assertIn(word, outcomes)
+                self.assertEqual(str({**module.DELIVERED, **answered}.get(word, False)), delivered, word)
+
+    def test_first_program_of_each_page_gives_up_the_name(self):
+        """People copy it. Without `with` or `finally`, an error could leave the program with the name."""
+        for page in (README, *sorted(DOCS.rglob("*.md"))):
+            text = page.read_text(encoding="utf-8")
+            for program in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+                if re.search(r"\bSocket_Singleton\(", program):
+                    with self.subTest(page.name):
+                        self.assertRegex(program, r"(?m)^ *(with|finally)\b")
+                    break
 
     def test_subcommands_are_all_described(self):
         said = self.finish(self.start("-m", "Socket_Singleton", "--help")).out
@@ -441,6 +454,14 @@ class TestLayout(SingletonTestCase):
         self.assertGreater(found, 10)
 
     # -- the tests --
+
+    @once_for_all
+    @unittest.skipUnless((ROOT / "examples").is_dir(), "no examples here")
+    def test_the_desktop_application_is_still_short(self):
+        paths = (ROOT / "examples" / "desktop_app").rglob("*.py")
+        lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+        self.assertLessEqual(lines, 200)
+        self.assertGreater(lines, 100)
 
     @once_for_all
     def test_each_file_is_a_test_of_the_package_or_of_something_else(self):

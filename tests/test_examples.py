@@ -312,7 +312,7 @@ class TestExamples(ExampleTestCase):
 
         first = launch(ready="Running. Press Enter to quit.")
         wrong = self.finish(launch("x", secret="another"), status=1)
-        self.assertEqual(wrong.err, "Another instance is running, and has rejected this launch.")
+        self.assertIn("is in use, but not by an instance that accepts this launch", wrong.err)
         self.assertEqual(self.finish(launch("y", secret=""), status=1).err, "APP_SECRET is not set.")
         self.ends_quietly(launch("z", "a b"))
         first.expect("Another launch had: z a b")

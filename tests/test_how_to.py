@@ -128,7 +128,8 @@ class TestHowTo(PageTestCase):
                 self.assertEqual(self.ends(command, "what", status=1), ("printed", "KeyError: 'what'"))
 
     def check_notes(self, app, usage, mistake):
-        service = self.start(app, ready="The service is running.")
+        # As in a terminal: what is printed to a launch must not have colours for it.
+        service = self.start(app, ready="The service is running.", env={"FORCE_COLOR": "1"})
         self.assertEqual(self.ends(app, "add", "milk"), ("", ""))
         self.assertEqual(self.ends(app, "add", "two eggs"), ("", ""))
         self.assertEqual(self.ends(app, "list"), ("milk\ntwo eggs", ""))
@@ -171,34 +172,6 @@ class TestHowTo(PageTestCase):
         app = self.app("services.md", "Wait in the main thread")
         service = self.start(app, ready="The service is running.")
         self.assertEqual(self.ends(app, "stop"), ("", ""))
-        self.finish(service)
-
-    def test_a_service_of_an_account_without_a_home(self):
-        user = AnotherUser(self.make_folder())
-        python = user.python
-        app = self.app("services.md", "An account without a home")
-        [unit] = blocks(PAGES / "services.md", "ini")
-        self.assertIn("LoadCredential=key:", unit)
-        credentials = self.folder / "credentials"
-        credentials.mkdir()
-        (credentials / "key").write_text("f" * 64 + "\n", encoding="utf-8")
-        for path in (self.folder, app, *self.folder.rglob("*")):
-            path.chmod(0o755)
-        env = {"HOME": "/nonexistent", "PYTHONPATH": str(user.folder)}
-        env["CREDENTIALS_DIRECTORY"] = str(credentials)
-        service = self.start_program([*python, app], "The service is running.", env=env)
-        [block] = blocks(PAGES / "services.md", "sh")
-        command = block.replace("/etc/example/key", str(credentials / "key"))
-        command = command.replace("org.example.credential", self.name)
-        command = command.replace(" python ", ' "$@" ')
-        del env["CREDENTIALS_DIRECTORY"]
-        launch = self.start_program(["sh", "-c", command, "sh", *python], env=env)
-        self.finish(launch)
-        service.expect("working on words")
-        without = f"from Socket_Singleton import Socket_Singleton; Socket_Singleton(name={self.name!r})"
-        refused = self.finish(self.start_program([*python, "-c", without], env=env), status=1)
-        self.assertRegex(refused.err, r"(?m)^\w*Error: .*secret")
-        service.process.send_signal(signal.SIGTERM)
         self.finish(service)
 
     def run_daemon(self, app, *words):
@@ -329,3 +302,43 @@ class TestHowTo(PageTestCase):
             out, err = self.ends(app)
         self.assertNotIn("the only instance", out)
         self.assertEqual(err, "")
+
+
+@unittest.skipUnless(PAGES.is_dir(), "no docs here")
+class TestAccountWithoutAHome(PageTestCase):
+    """services.md, as such a user, with a key that only root can read, and of which systemd makes a copy."""
+
+    page = PAGES / "services.md"
+
+    def test_a_service_and_a_launch(self):
+        user = AnotherUser(self.make_folder())
+        [unit] = blocks(self.page, "ini")
+        self.assertIn("LoadCredential=key:/etc/example/key", unit)
+        app, key = self.program("An account without a home"), self.folder / "key"
+        key.write_text("f" * 64 + "\n", encoding="utf-8")
+        key.chmod(0o600)
+        credentials = self.make_folder()
+        os.chown(shutil.copy(key, credentials), user.id, user.id)
+        for path in (self.folder, credentials):
+            path.chmod(0o755)
+        env = {"HOME": "/nonexistent", "PYTHONPATH": str(user.folder)}
+        env["CREDENTIALS_DIRECTORY"] = str(credentials)
+        service = self.start_program([*user.python, app], "The service is running.", env=env)
+        del env["CREDENTIALS_DIRECTORY"]
+        [block] = blocks(self.page, "sh")
+        for text, here in (
+            ("/etc/example/key", key),
+            ("www-data", user.id),
+            (" python ", ' "$@" '),
+            ("org.example.credential", self.name),
+        ):
+            self.assertIn(text, block)
+            block = block.replace(text, str(here))
+        launch = self.start_program(["sh", "-ec", block, "sh", *user.python[-2:]], env=env)
+        self.finish(launch)
+        service.expect("working on words")
+        without = f"from Socket_Singleton import Socket_Singleton; Socket_Singleton(name={self.name!r})"
+        refused = self.finish(self.start_program([*user.python, "-c", without], env=env), status=1)
+        self.assertRegex(refused.err, r"(?m)^\w*Error: .*secret")
+        service.process.send_signal(signal.SIGTERM)
+        self.finish(service)

@@ -22,6 +22,7 @@ from Socket_Singleton import Launch, MultipleSingletonsError, Socket_Singleton
 
 from .support import (
     PATIENCE,
+    PROGRAMS,
     Collector,
     SilentTestCase,
     Stopwatch,
@@ -65,6 +66,10 @@ class TestLaunch(SilentTestCase):
             self.assertEqual((again, again.cwd, again.environ), (("a",), "/tmp", {"DISPLAY": ":0"}))
             again.stdout.write("thrown away\n")
         self.assertEqual(launch.stdout.getvalue(), "")
+
+    def test_a_single_string_is_a_mistake(self):
+        for text in ("a.txt", b"a.txt"):
+            self.assertRaisesRegex(TypeError, "sequence of str", Launch, text)
 
     def test_this_process(self):
         with mock.patch.object(sys, "argv", ["app.py", "x", "y"]):
@@ -546,6 +551,7 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
             begun.set()
             wait_until(lambda: launch.gone, "it has gone")
             self.assertRaises(BrokenPipeError, print, "x", file=launch.stdout)
+            self.assertRaises(BrokenPipeError, print, ".", end="", file=launch.stdout)
             with self.assertRaises(BrokenPipeError):
                 launch.stderr.buffer.write(b"x")
             gone((launch.gone,))
@@ -558,6 +564,24 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
             launch.close()
             gone.wait_for((True,))
             self.assertIsNone(self.ask_without_observers())
+        self.assertFalse(log.called)
+
+    def test_task_that_is_cancelled_because_its_launch_has_gone(self):
+        """That is what its application wants, and no error."""
+        future, launches = concurrent.futures.Future(), Collector()
+
+        def observer(launch):
+            launches(launch)
+            return future
+
+        self.answering(observer)
+        launch = self.stopped()
+        launches.wait_for(("a",))
+        launch.close()
+        wait_until(lambda: launches.calls[0].gone, "it has gone")
+        with mock.patch("logging.Logger.error") as log:
+            future.cancel()
+            future.set_running_or_notify_cancel()
         self.assertFalse(log.called)
 
     def test_a_launch_that_has_gone_before_the_rest_of_a_line(self):
@@ -793,6 +817,23 @@ class TestLimitOfTheWait(AnswersTestCase):
         self.assertEqual((caught.exception.outcome, caught.exception.delivered), ("late", True))
         app.release()
 
+    def test_limit_holds_while_output_keeps_coming(self):
+        limit = 0.3
+        over = time.monotonic() + 2 * limit
+
+        class Slow(io.StringIO):
+            def write(self, text):
+                wait_until(lambda: time.monotonic() > over, "the time is over")
+                return super().write(text)
+
+        def observer(launch):
+            for _ in range(1_000):
+                launch.stdout.write("x" * 65_535 + "\n")
+
+        self.answering(observer)
+        with self.assertRaisesRegex(TimeoutError, "has not answered in time"):
+            self.ask("a", timeout=limit, stdout=Slow())
+
     def test_valid_and_invalid_limits(self):
         for answer, error in (
             (0, ValueError),
@@ -851,6 +892,24 @@ class TestOutcome(AnswersTestCase):
         self.assertIn("max_clients", caught.exception.code)
         app.release()
 
+    def test_output_that_cannot_be_shown(self):
+        """The host has proved itself before, so its process is known."""
+
+        class Full(io.StringIO):
+            def write(self, text):
+                raise OSError(errno.ENOSPC, "no space left")
+
+        self.answering(lambda launch: print("a line", file=launch.stdout))
+        with mock.patch.object(sys, "stdout", Full()):
+            error = self.outcome(answer=True)
+        self.assertEqual((error.outcome, error.delivered, error.pid), ("cut off", True, os.getpid()))
+
+    def test_too_many_wait_already(self):
+        self.enter(inside.limits(MAX_ASKING=0))
+        self.answering(lambda launch: None)
+        error = self.outcome(answer=True)
+        self.assertEqual((error.outcome, error.delivered), ("full", False))
+
     def test_it_survives_pickling(self):
         self.named()
         self.assertEqual(pickle.loads(pickle.dumps(self.outcome())).outcome, "delivered")
@@ -879,6 +938,19 @@ class TestAsk(AnswersTestCase):
         self.answering(lambda launch: print("x", file=launch.stdout))
         with self.assertRaisesRegex(OSError, "No space"):
             self.ask("a", stdout=Full())
+
+    def test_incomplete_character_at_the_end(self):
+        """It is shown as it came, once it is certain that nothing more comes."""
+
+        def observer(launch):
+            launch.stdout.buffer.write(b"caf\xc3")
+            print("caf\udcc3", end="", file=launch.stderr)
+
+        self.answering(observer)
+        out, ascii_only = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        self.ask("a", stdout=out, stderr=ascii_only)
+        self.assertEqual(out.getvalue(), "caf\udcc3")
+        self.assertEqual(ascii_only.buffer.getvalue(), rb"caf\udcc3")
 
     def test_streams_of_this_process_by_default(self):
         self.answering(lambda launch: print("shown", file=launch.stdout))
@@ -915,10 +987,36 @@ class TestOutputOfALaunch(AnswersTestCase):
         self.start_host()
         read, write = os.pipe()
         os.close(read)
-        command = ("-m", "Socket_Singleton", "ask", "--name", self.name, "--", "text", "hello")
+        command = ("-m", "Socket_Singleton", "ask", "--name", self.name, "--")
         with open(write, "wb") as nobody:
-            ask = self.finish(self.start(*command, stdout=nobody), 141)
-        self.assertEqual(ask.err, "")
+            for words in (("text", "hello"), ("print", "hello", "0")):
+                ask = self.finish(self.start(*command, *words, stdout=nobody), 141)
+                self.assertEqual(ask.err, "")
+
+    @needs_unix_descriptors
+    def test_stdout_that_is_full_and_does_not_block(self):
+        """As a pipe of Node.js: everything arrives, as soon as it is read."""
+        import fcntl
+        import termios
+
+        def size(pipe):
+            return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+        self.start_host()
+        ask, text = ["-m", "Socket_Singleton", "ask", "--name", self.name, "--"], "x" * 120_000
+        program = [PROGRAMS / "answering.py", self.name]
+        for command in (program, ["-u", *program], ask, ["-u", *ask]):
+            for words in (("text", text), ("print", text, "0")):
+                with self.subTest(command=command[:2], words=words[0]):
+                    read, write = os.pipe()
+                    os.set_blocking(write, False)
+                    with open(write, "wb") as stdout, open(read, "rb") as reader:
+                        launch = self.start(*command, *words, env={"ANSWER": "1"}, stdout=stdout)
+                        stdout.close()
+                        wait_until(lambda reader=reader: size(reader) > 50_000, "the pipe is full")
+                        self.assertEqual(reader.read().decode(), f"{text}\n")
+                    self.finish(launch)
+                    self.assertEqual(launch.err, f"{text} on stderr" if words[0] == "print" else "")
 
     def test_stdout_that_cannot_be_written(self):
         class Full(io.StringIO):

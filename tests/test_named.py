@@ -216,7 +216,7 @@ class TestNamed(CommandTestCase):
         self.assertEqual(self.finish(run).out, "runs")
         sent = self.finish(self.command("send", *place, "--", "a"), 1)
         self.assertIn(self.name, sent.err)
-        self.assertIn("nobody listens", sent.err)
+        self.assertIn("nothing is listening", sent.err)
         self.assertIn("name must not be empty", self.finish(self.command("status", "--name", ""), 64).err)
 
     # -- faults of the hand-over --

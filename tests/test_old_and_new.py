@@ -105,6 +105,7 @@ class TestOldAndNew(SingletonTestCase):
                 error = self.second_launch(letter * 5000)
             self.assertLess(took.seconds, inside.limit("HAND_OVER_TIME") - inside.limit("ANSWER_TIME"))
             self.assertIs(error.delivered, False)
+            self.assertEqual(error.outcome, "truncated")
             self.assertIn("it is of version 2.0.0, which took the first 1024 bytes", str(error))
         with self.assertRaisesRegex(ConnectionError, "version 2.0.0, which took the first 1024 bytes"):
             Socket_Singleton.send(["c" * 5000], port=self.port)

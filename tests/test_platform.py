@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import select
 import signal
@@ -161,6 +162,18 @@ class TestPlatform(SingletonTestCase):
     def test_reserved_port(self):
         for code, expected in ((10013, True), (10048, False), (None, False)):
             self.assertIs(_system.is_reserved(mock.Mock(winerror=code)), expected)
+        refused = PermissionError(errno.EACCES, "forbidden by its access permissions")
+        refused.winerror = 10013
+        self.enter(inside.limits(HAND_OVER_TIME=0.1))
+        for place, hint in (
+            ({"port": self.port}, "the system has reserved this port: choose another one"),
+            ({"name": f"org.example.test {self.port}", "secret": "x"}, "reserved this port: give a port too"),
+        ):
+            with inside.sockets_of_launches(failing("bind", refused, math.inf)), self.assertRaises(
+                SystemExit
+            ) as caught:
+                Socket_Singleton(**place)
+            self.assertIn(hint, caught.exception.code)
 
     def test_permission_to_come_to_the_front(self):
         with mock.patch.object(sys, "platform", "win32"), mock.patch("ctypes.WinDLL", create=True) as library:

@@ -343,6 +343,22 @@ class TestRelaunch(RelaunchTestCase):
                 _, second = self.relaunched(*command, cwd=gone, go=os.sep, **plan)
                 self.assertEqual((second["argv"], second["cwd"]), (WORDS, os.sep))
 
+    def test_a_launch_starts_where_it_was_started(self):
+        """And with its variables, unless others are given; at the root if its folder was deleted."""
+        script, here, there = self.script(), str(self.make_folder()), str(self.make_folder())
+        launch = {"cwd": here, "environ": {"MARK": "its own"}}
+        for launched, popen, cwd, mark in (
+            (launch, {}, here, "its own"),
+            (launch, {"cwd": there, "env": {"MARK": "given"}}, there, "given"),
+            ({**launch, "cwd": None}, {}, str(self.folder), "its own"),
+            ({**launch, "cwd": os.path.join(here, "deleted")}, {}, os.path.abspath(os.sep), "its own"),
+        ):
+            with self.subTest(launched=launched, popen=popen):
+                _, second = self.relaunched(sys.executable, script, launch=launched, popen=popen)
+                self.assertEqual(second["argv"], WORDS)
+                self.assertEqual(os.path.realpath(second["cwd"]), os.path.realpath(cwd))
+                self.assertEqual(second["mark"], mark)
+
     def test_the_environment(self):
         script, env = self.script(), {"MARK": "inherited"}
         for popen, mark in (

@@ -51,6 +51,10 @@ def observer(launch):
     return "answered"
 with Socket_Singleton(name=name) as app:
     app.trace(observer)
+    try:
+        print("it is running" if Socket_Singleton.is_running(name=name) else "it is not running")
+    except TimeoutError:
+        print("it cannot tell")
     print("ready", flush=True)
     gevent.os.tp_read(0, 100)
     print("blocks", flush=True)
@@ -212,6 +216,8 @@ class TestToolkits(PageTestCase):
                 self.send("a", name=name)
                 program.expect("a in a greenlet of the main thread")
                 self.assertEqual(Socket_Singleton.ask(["b"], name=name, timeout=PATIENCE), "answered")
+                self.assertTrue(Socket_Singleton.is_running(name=name))
+                self.assertEqual(program.lines[0], "it cannot tell")  # since it is blocked meanwhile
                 program.write("block\n")
                 program.expect("blocks")
                 with self.assertRaises(TimeoutError):

@@ -30,6 +30,8 @@ READER_GONE = 141
 class OutputError(Exception):
     """The output of an observer cannot be shown here; the cause says why."""
 
+    talk: "Any" = None  # in which the output came, and which knows the host
+
 
 def encode_answer(text: str) -> bytes:
     """Return ``text`` as it travels: a file name that came in bytes goes as the same bytes."""
@@ -53,7 +55,7 @@ class Frames:
     """Reads frames as they arrive. Output is passed on at once, the answer when it is whole."""
 
     def __init__(self, output: "Callable[[int, bytes], object]") -> None:
-        self._output = output  # called with the kind and some bytes of output
+        self._output = output  # called with the kind and some bytes of output; with none at its end
         self._head = bytearray()  # of a frame, until it is whole
         self._kind = NOTHING
         self._left = 0  # bytes of that frame that have not arrived yet
@@ -77,6 +79,8 @@ class Frames:
             if self._kind not in (STDOUT, STDERR):
                 self._body += part
                 if not self._left:
+                    for kind in (STDOUT, STDERR):
+                        self._output(kind, b"")
                     return self._kind, bytes(self._body)
             elif part:
                 self._output(self._kind, part)
@@ -106,33 +110,37 @@ class Output:
         self._decoders: dict[int, Any] = {}  # for streams that take text alone, or another encoding
 
     def write(self, kind: int, data: bytes) -> None:
-        """Show ``data`` at once. A program without that stream shows nothing.
+        """Show ``data`` at once, if this program has that stream; without any, show what was incomplete.
 
         Raises:
             OutputError: it cannot be written.
         """
         stream = self._streams[kind]
-        if stream is None or not data:
+        if stream is None:
             return
         try:
-            encoding = getattr(stream, "encoding", None)
+            encoding = getattr(stream, "encoding", None) or ""
             buffer = getattr(stream, "buffer", None)
-            if buffer is not None and encoding and encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-                stream.flush()
-                buffer.write(data)
-                buffer.flush()
-            else:
-                stream.write(self._text(kind, data, encoding))
-                stream.flush()
+            if encoding.lower().replace("_", "-") not in ("utf-8", "utf8") or buffer is None:
+                text = self._text(kind, data)
+                if not text:
+                    return
+                # What another encoding cannot hold is escaped, as Python does it for stderr.
+                data = text.encode(encoding, "backslashreplace") if encoding else b""
+                if buffer is None:
+                    stream.write(data.decode(encoding) if encoding else text)
+                    stream.flush()
+                    return
+            if data:
+                _write_all(stream, buffer, data)
         except Exception as error:
             raise OutputError from error
 
-    def _text(self, kind: int, data: bytes, encoding: "str | None") -> str:
-        if kind not in self._decoders:
+    def _text(self, kind: int, data: bytes) -> str:
+        if data and kind not in self._decoders:
             self._decoders[kind] = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        text: str = self._decoders[kind].decode(data)
-        # What another encoding cannot hold is escaped, as Python does it for stderr.
-        return text.encode(encoding, "backslashreplace").decode(encoding) if encoding else text
+        decoder = self._decoders.get(kind)
+        return "" if decoder is None else str(decoder.decode(data, final=not data))
 
     def show(self, answer: "str | int | None") -> "str | int | None":
         """Show an answer that is a text, on a line of its own; return the code for `SystemExit`.
@@ -144,7 +152,42 @@ class Output:
             return answer
         if answer:
             self.write(STDOUT, encode_answer(answer if answer.endswith("\n") else answer + "\n"))
+            self.write(STDOUT, b"")
         return None
+
+
+def _write_all(stream: "Any", buffer: "Any", data: bytes) -> None:
+    """Write ``data`` to the ``buffer`` of ``stream``, after what was written to that; wait while it is full.
+
+    Only one that does not block can be full, such as a pipe of Node.js; then it takes a part at a time.
+    """
+    _flush(stream, buffer)
+    rest = memoryview(data)
+    while rest:
+        try:
+            written = buffer.write(rest)
+        except BlockingIOError as error:
+            written = getattr(error, "characters_written", 0)
+        if not written:
+            _wait_for_room(buffer)
+        rest = rest[written or 0 :]
+    _flush(buffer, buffer)
+
+
+def _flush(stream: "Any", buffer: "Any") -> None:
+    while True:
+        try:
+            stream.flush()
+            return
+        except BlockingIOError:
+            _wait_for_room(buffer)
+
+
+def _wait_for_room(buffer: "Any") -> None:
+    from ._wakeup import wait_until_writable
+
+    if not wait_until_writable(buffer.fileno()):
+        raise BlockingIOError("stdout is full, and does not block")
 
 
 def end_of_output(error: OutputError) -> "str | int":

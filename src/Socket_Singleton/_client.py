@@ -101,7 +101,8 @@ class Endpoint:
             self.family, self.name = _resolve(address or "0.0.0.0", port)  # "" is a wildcard, as in 2.0.0
         except OSError as error:
             self._named(error)
-            error.strerror = f"{error.strerror}; if that is the name of an application, use name={address!r}"
+            hint = "if that is the name of an application, give it as the name, not as the address"
+            error.strerror = f"{error.strerror}; {hint}"
             raise
         # Nobody can be reached at a wildcard; its host also listens on loopback.
         loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(self.name[0]), self.name[0])
@@ -172,7 +173,7 @@ class Endpoint:
         return error
 
     def find(self, deadline: float) -> "tuple[str, str]":
-        """Find out whether somebody listens here; return the `Answer` and a description of it."""
+        """Find out whether a program listens here; return the `Answer` and a description of it."""
         sock = _system.new_socket(self.family)
         try:
             return self._connect(sock, deadline) or (Answer.FOUND, "")
@@ -199,7 +200,7 @@ class Endpoint:
         try:
             sock.settimeout(_left(deadline))
             sock.connect(self._reach)
-            # If nobody listens on an ephemeral port, a connection to it can be given that
+            # If nothing listens on an ephemeral port, a connection to it can be given that
             # very port as its own end.
             if sock.getsockname() == sock.getpeername():
                 # An orderly end of such a connection would block the port for a minute.
@@ -210,7 +211,7 @@ class Endpoint:
         except sockets.timeout:
             return Answer.UNREACHED, "no answer in time"
         except OSError as error:  # a reset; no local port, no route ...: it may pass
-            return Answer.RESET, _system.why_no_connection(error)
+            return Answer.RESET, _system.why_no_connection(error, self._reach[0])
         return None
 
     def _converse(self, talk: "Talk", deadline: float, patience: float) -> "tuple[str, str]":
@@ -251,7 +252,10 @@ def _exchange(sock: sockets.socket, talk: "Talk", deadline: float, patience: flo
                 said = False
                 _say(sock, say, talk.ends_stream, deadline)
             said = True
-            say = talk.feed(_receive(sock, patience, True) if talk.owned else _receive(sock, deadline))
+            is_long = talk.owned
+            say = talk.feed(_receive(sock, patience, True) if is_long else _receive(sock, deadline))
+            if is_long and _is_late(talk, patience):
+                raise sockets.timeout
     except OSError as error:
         # Whatever failed here, the other side may have answered.
         received = _receive_once_more(sock, error, said, deadline)
@@ -261,6 +265,11 @@ def _exchange(sock: sockets.socket, talk: "Talk", deadline: float, patience: flo
             return _failure(error, said and talk.committed, talk.owned)
     assert talk.found is not None
     return talk.found, talk.seen
+
+
+def _is_late(talk: "Talk", patience: float) -> bool:
+    """Whether the time for the answer is over although something arrives all the time: output."""
+    return talk.found is None and time.monotonic() >= patience
 
 
 def _say(sock: sockets.socket, data: bytes, all_of_it: bool, deadline: float) -> None:
@@ -342,7 +351,7 @@ def hand_over(
     """Work down the table for a launch that found the port taken.
 
     Args:
-        new_talk: makes the talk for each try; None: only look whether somebody listens.
+        new_talk: makes the talk for each try; None: only look whether a program listens.
         deadline: the time on the monotonic clock until which to hand over.
         patience: the same for the answer, if the launch waits for one.
         report: called with what was seen, the first time that nobody answers.

@@ -85,6 +85,9 @@ def key_for(secret: "bytes | None", make_key: bool) -> bytes:
 def identify_without_key(name: str, error: FileNotFoundError) -> Identity:
     """Return who asks for ``name`` where there is no key, as ``error`` says: nobody can prove to have it."""
     network, doubt = _key_file.network()
-    no_key = f"this user has no key yet: {error.filename}" if error.filename else str(error.strerror)
+    no_key = str(error.strerror)
+    if error.filename:
+        hint = f"if the application has a secret, give it {_key_file.PARAMETER}"
+        no_key = f"this user has no key yet, {error.filename}; {hint}"
     doubt = f"{no_key}; {doubt}" if doubt else no_key
     return Identity(encode_text("name", name), os.urandom(_key_file.KEY_SIZE), network, doubt)

@@ -66,8 +66,10 @@ _DENIED_PAUSE = 0.005
 
 _NAME = "key"
 
-# What always helps if the key file cannot be used.
-REMEDY = "use a secret instead (secret=)"
+# How a secret is given, which the command line does in another way; and what always helps if the key file
+# cannot be used.
+PARAMETER = "(secret=)"
+_REMEDY = f"use a secret instead {PARAMETER}"
 
 
 def key_of_user(make: bool) -> bytes:
@@ -80,10 +82,10 @@ def key_of_user(make: bool) -> bytes:
             _make_key(folder, path)
         return _read_key(folder, path)
     except _NotTrusted as distrust:
-        raise PermissionError(errno.EACCES, f"{distrust}; or {REMEDY}", path) from None
+        raise PermissionError(errno.EACCES, f"{distrust}; or {_REMEDY}", path) from None
     except OSError as error:
-        what = f"{error.strerror}: the key that proves whose instance this is cannot be read or created"
-        raise type(error)(error.errno, f"{what}; {REMEDY}", path) from None
+        what = f"{error.strerror}: cannot read or create this user's key; {_REMEDY}"
+        raise type(error)(error.errno, what, path or None) from None
 
 
 class _NotTrusted(Exception):

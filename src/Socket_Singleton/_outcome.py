@@ -17,7 +17,7 @@ REFUSED = "refused"
 OUTCOMES = {
     Answer.OWNED: "the running instance has the arguments",
     ANSWERED: "the running instance has the arguments, and its observers have answered",
-    REFUSED: "an observer of the running instance raised an exception",
+    REFUSED: "an observer of the running instance raised an exception, or returned no valid answer",
     Answer.LATE: "the running instance has the arguments, but did not answer in time",
     Answer.LOST: "the running instance had the arguments, but ended before it answered",
     Answer.SEVERED: (
@@ -36,7 +36,7 @@ OUTCOMES = {
     Answer.SILENT: "whoever has the port did not reply in time",
     Answer.UNREACHED: "whoever has the port accepts no connections",
     Answer.RESET: "every connection was reset, and the port did not become free",
-    Answer.REFUSED: "nobody listens on the port, but it cannot be bound",
+    Answer.REFUSED: "nothing is listening on the port, but it cannot be bound",
 }
 
 # `MultipleSingletonsError.delivered`, if it is not False: whether the host has the arguments. None
@@ -50,19 +50,23 @@ DELIVERED = {
     Answer.FOUND: None,
 }
 
-OTHER_INSTANCE = (
-    "Another instance is already bound & listening @ {} on port {} and only one may run at a time."
-)
-
 # After these, a launch ends successfully.
 _GOOD_ENDS = (Answer.OWNED, Answer.ENOUGH, Answer.CLOSED, Answer.FOUND)
 
 # What a person can do about a port that Windows keeps for itself (Hyper-V, WSL and Docker
 # have it reserve blocks of ports; learn.microsoft.com, "netsh interface ipv4 show").
 _RESERVED_HINT = (
-    "; the system has reserved this port: choose another one"
-    " (netsh interface ipv4 show excludedportrange tcp lists them)"
+    "; the system has reserved this port: {}"
+    " (netsh interface ipv4 show excludedportrange tcp lists such ports)"
 )
+
+
+def other_instance(address: str, port: int, name: str | None) -> str:
+    """Return the text of the exception of a launch that has not failed; programs for 2.0.0 may read it."""
+    instance = f"Another instance of {name}" if name else "Another instance"
+    return (
+        f"{instance} is already bound & listening @ {address} on port {port} and only one may run at a time."
+    )
 
 
 def failure(endpoint: Endpoint, name: str | None, outcome: Outcome, asks: bool) -> str | None:
@@ -71,7 +75,7 @@ def failure(endpoint: Endpoint, name: str | None, outcome: Outcome, asks: bool) 
     if outcome.found == Answer.LOST:
         return (
             f"Socket_Singleton: {whom} has taken this launch, but ended before it answered"
-            f" ({outcome.seen}); it may have acted on it"
+            f" ({outcome.seen}); it may have acted on this launch"
         )
     if outcome.found == Answer.LATE:
         return (
@@ -86,7 +90,7 @@ def failure(endpoint: Endpoint, name: str | None, outcome: Outcome, asks: bool) 
         return None
     silent = silence(endpoint, outcome.found, outcome.talk)
     return (
-        f"Socket_Singleton: {whom} is in use, but no instance there confirmed that it has taken this launch"
+        f"Socket_Singleton: {whom} is in use, but not by an instance that accepts this launch"
         f" ({outcome.seen}{_hint(endpoint, outcome.found)}){silent}{_remedy(name, outcome.found)}"
     )
 
@@ -111,7 +115,10 @@ def place(address: str, port: int, name: str | None) -> str:
 def _hint(endpoint: Endpoint, found: str) -> str:
     """Return more about why the port cannot be bound, if the system knows more."""
     refusal = endpoint.refusal
-    return _RESERVED_HINT if found == Answer.REFUSED and refusal and _system.is_reserved(refusal) else ""
+    if found != Answer.REFUSED or refusal is None or not _system.is_reserved(refusal):
+        return ""
+    # One that was computed from a name is nobody's choice.
+    return _RESERVED_HINT.format("give a port too" if endpoint.is_derived else "choose another one")
 
 
 def _remedy(name: str | None, found: str) -> str:

@@ -49,7 +49,7 @@ class Answer:
     ENOUGH = "ignored"  # the host takes no more launches
     FULL = "full"  # as many launches wait for an answer as the host lets wait
     CLOSED = "unknown"  # an orderly end without a byte
-    REFUSED = "nobody"  # nobody listens
+    REFUSED = "nobody"  # nothing listens
     RESET = "reset"
     UNREACHED = "unreachable"  # it listens, but its backlog is full
     CUT = "truncated"  # 2.0.0, and the packet was too long for it
@@ -60,7 +60,7 @@ class Answer:
     LATE = "late"  # it owns the packet, and did not answer in time
     LOST = "lost"  # it owned the packet, and ended before it answered
     SEVERED = "cut off"  # it owns the packet, and gave up on a launch that did not read its output
-    FOUND = "not sent"  # somebody listens, and was not asked for more
+    FOUND = "not sent"  # a program listens, and was not asked for more
 
 
 def encode_text(name: str, text: str) -> bytes:

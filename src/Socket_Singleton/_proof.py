@@ -244,12 +244,16 @@ class LaunchSide:
         return bytes(self._data[1:])
 
     def _read_answer(self, data: bytes, over: bool) -> None:
-        from ._answers import CUT, Frames
+        from ._answers import CUT, Frames, OutputError
 
         assert self._output is not None
         if self._frames is None:
             self._frames = Frames(self._output)
-        last = self._frames.feed(data)
+        try:
+            last = self._frames.feed(data)
+        except OutputError as error:
+            error.talk = self
+            raise
         if last is None:
             if over:
                 self.found, self.seen = Answer.LOST, "it ended the connection"

@@ -52,10 +52,17 @@ def relaunch(argv: Sequence[str], popen_options: Mapping[str, Any]) -> subproces
         TypeError: ``argv`` is a single string.
         OSError, ValueError: those of `subprocess.Popen`.
     """
+    from ._host.launch import Launch
+
     words = _settings.words(argv)
     main = sys.modules["__main__"]
     given_env, folder = popen_options.get("env"), popen_options.get("cwd")
     env = dict(os.environ if given_env is None else given_env)
+    if isinstance(argv, Launch):
+        if given_env is None:
+            env.update(argv.environ)
+        if folder is None:
+            folder = _existing(argv.cwd)
     if _is_binary(main):
         command = [_binary(main)]
         _leave_bundle(env)
@@ -68,6 +75,15 @@ def relaunch(argv: Sequence[str], popen_options: Mapping[str, Any]) -> subproces
         if not os.path.isdir(folder):
             folder = None  # not known, or deleted
     return subprocess.Popen([*command, *words], **{**popen_options, "env": env, "cwd": folder})
+
+
+def _existing(folder: str | None) -> str | None:
+    """Return ``folder``, or the root directory if it was deleted.
+
+    An error would cost the launches that are to follow, and in the directory of this process, a relative
+    path might be another file. At the root there is hardly any.
+    """
+    return folder if folder is None or os.path.isdir(folder) else os.path.abspath(os.sep)
 
 
 # -- frozen --

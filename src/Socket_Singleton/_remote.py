@@ -11,8 +11,9 @@ from ._settings import ADDRESS, FOR_EVER, PORT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Sequence, TextIO
+    from typing import Callable, Sequence
 
+    from ._answers import Output
     from ._client import Talk
     from ._proof import Identity, LaunchSide
 
@@ -95,29 +96,25 @@ def ask(
     argv: Sequence[str],
     timeout: float | str | None,
     wait: float | str,
-    stdout: TextIO | None,
-    stderr: TextIO | None,
+    output: Output,
 ) -> str | int | None:
-    """Implement `Socket_Singleton.ask`."""
-    from . import _answers
+    """Implement `Socket_Singleton.ask`; but what the streams of ``output`` raise becomes an `OutputError`."""
+    from ._answers import read
 
     words = _settings.words(argv)
     now = time.monotonic()
     patience = FOR_EVER if timeout is None else now + _settings.seconds("timeout", timeout, for_ever=True)
     until = min(now + _settings.seconds("wait", wait, for_ever=True), patience)
-    output = _answers.Output(stdout, stderr).write
     while True:
         deadline = min(time.monotonic() + _client.HAND_OVER_TIME, patience)
         try:
-            talk = _hand_over(place, place.talks(words, output), deadline, patience)
+            talk = _hand_over(place, place.talks(words, output.write), deadline, patience)
             break
-        except _answers.OutputError as error:
-            raise error.__cause__ or error from None
         except (ConnectionRefusedError, _Reset) as error:
             if time.monotonic() + _WAIT_STEP >= until:
                 raise (TimeoutError(*error.args) if isinstance(error, _Reset) else error) from None
         time.sleep(_WAIT_STEP)
-    value, failure = _answers.read(talk.answer)
+    value, failure = read(talk.answer)
     if failure:
         raise RuntimeError(failure)
     return value
@@ -133,7 +130,7 @@ class Found:
 
 
 def look(place: Place) -> Found:
-    """Find out whether somebody listens; with a name, whether that application does, and has proved it.
+    """Find out whether a program listens; with a name, whether that application does, and has proved it.
 
     Raises:
         TimeoutError: it is not certain, because nobody replied in time.
@@ -146,7 +143,7 @@ def look(place: Place) -> Found:
         return Found(False)
     if found in (Answer.FOREIGN, Answer.REJECTED):  # another program, or a host without a name
         return Found(False, stranger=seen)
-    what = "somebody listens" if place.name is None else f"{place.name} is running"
+    what = "a program is listening" if place.name is None else f"{place.name} is running"
     kind = TimeoutError if found in (Answer.SILENT, Answer.UNREACHED) else ConnectionError
     silence = _outcome.silence(place.endpoint, found, talk)
     raise kind(f"cannot tell whether {what}: {place.where}: {seen}{silence}")
@@ -163,12 +160,12 @@ def _hand_over(place: Place, new_talk: Callable[[], Talk], deadline: float, pati
         if found == Answer.OWNED:
             return talk
         if found == Answer.REFUSED:
-            raise ConnectionRefusedError(f"nobody listens at {where} ({seen})")
+            raise ConnectionRefusedError(f"nothing is listening at {where} ({seen})")
         if found == Answer.LATE:
             raise TimeoutError(f"{where} has taken it, but has not answered in time")
         if found in (Answer.LOST, Answer.SEVERED):
-            what = "ended before it answered" if found == Answer.LOST else "cut off its output"
-            raise ConnectionError(f"{where} {what} ({seen}); it may have acted on it")
+            what = "ended before it answered" if found == Answer.LOST else "has stopped sending its output"
+            raise ConnectionError(f"{where} {what} ({seen}); it may have acted on this launch")
         if found not in (Answer.RESET, Answer.SILENT, Answer.UNREACHED):
             raise ConnectionError(f"not confirmed by {where}: {seen}")
         if found != Answer.RESET or time.monotonic() + pause >= last:

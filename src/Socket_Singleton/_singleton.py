@@ -83,8 +83,8 @@ class Socket_Singleton:
         verbose (bool): print a line that begins with ``Socket_Singleton:`` to stdout when an
             observer raises, when a client has the wrong secret or sends something that is not
             a packet, and when a host cannot be reached.
-        secret (str | None): a secret that the host and its launches share, and without which
-            the host ignores a client. ``None`` and ``""`` mean no secret. With a name, the
+        secret (str | None): a secret that the host and its launches share. The host accepts no
+            launch that does not have it. ``None`` and ``""`` mean no secret. With a name, the
             secret is the key of the proof, and is never sent.
         argv (Sequence[str] | None): what a second launch hands over, 8 MiB at most. ``None``
             means ``sys.argv[1:]``.
@@ -94,12 +94,12 @@ class Socket_Singleton:
             arranges for it to be called on the thread where observers should run
             (``queue.put``, ``loop.call_soon_threadsafe``, ``executor.submit`` ...). It is
             called on the observer thread, once per launch. If it raises, the launch stays first
-            in `arguments` and is tried again when the next one arrives. With ``None``,
-            observers run on the observer thread.
+            in `arguments` and is tried again: when the next one arrives, and by itself after half a
+            second, then at longer intervals. With ``None``, observers run on the observer thread.
         wait (float): how many seconds to wait for the port to become free before handing over;
             ``float("inf")`` waits for ever.
-        name (str | None): the name of the application; it stands for one instance for each
-            user. Address and port are computed from it unless they are given; giving the default
+        name (str | None): the name of the application, of which each user can run one instance.
+            Address and port are computed from it unless they are given; giving the default
             value (``port=1337``) is the same as leaving it out. Before any argument is sent, host
             and launch prove to each other that they belong to this name and user, so any other
             program on the port is recognized.
@@ -122,10 +122,11 @@ class Socket_Singleton:
         RuntimeError: the system is out of threads or does not allow one here (in an isolated
             subinterpreter), or this object has already been constructed. Nothing is left open.
 
-    Each parameter is available as an attribute of the same name, numbers as numbers, and
-    ``address`` and ``port`` as computed from the name. Setting ``release_threshold``,
-    ``max_clients``, ``verbose``, ``secret``, ``notify_empty`` or ``dispatch`` takes effect while
-    the host is running; the value is checked when it is set. Setting any of the others has no effect.
+    Each parameter is available as an attribute of the same name. Numbers that were given as strings
+    are numbers there, and with a name, ``address`` and ``port`` are the computed ones. Setting
+    ``release_threshold``, ``max_clients``, ``verbose``, ``secret``, ``notify_empty`` or ``dispatch``
+    takes effect while the host is running; the value is checked when it is set. Setting any of the
+    others has no effect.
     """
 
     release_threshold: int = _view(
@@ -261,9 +262,8 @@ class Socket_Singleton:
         except OutputError as error:
             if self.strict:
                 raise SystemExit(end_of_output(error)) from None
-            return _client.Outcome(
-                False, Answer.SEVERED, f"its output cannot be shown: {error.__cause__}", None
-            )
+            seen = f"its output cannot be shown: {error.__cause__}"
+            return _client.Outcome(False, Answer.SEVERED, seen, error.talk)
 
     def _output(self) -> "Output":
         from ._answers import Output
@@ -274,25 +274,30 @@ class Socket_Singleton:
         """End this launch, which is not the host, as the outcome says."""
         if self.strict and outcome.found == Answer.OWNED and not self.answer:
             raise SystemExit  # the usual end, without an import
-        from . import _outcome
-
-        failure: str | int | None = _outcome.failure(endpoint, self.name, outcome, self.answer is not False)
         answer: str | int | None = None
-        word = outcome.found
-        if self.answer is not False and outcome.found == Answer.OWNED and outcome.talk is not None:
+        failure: str | int | None = None
+        is_answered = bool(self.answer) and outcome.found == Answer.OWNED and outcome.talk is not None
+        if is_answered:
             from . import _answers
 
+            assert outcome.talk is not None
             answer, failure = _answers.read(outcome.talk.answer)
-            word = _outcome.REFUSED if failure else _outcome.ANSWERED
             if self.strict and not failure:
                 try:
                     raise SystemExit(self._output().show(answer))
                 except _answers.OutputError as error:
-                    failure = _answers.end_of_output(error)
+                    raise SystemExit(_answers.end_of_output(error)) from None
+        from . import _outcome
+
+        if not is_answered:
+            failure = _outcome.failure(endpoint, self.name, outcome, bool(self.answer))
         if self.strict:
             raise SystemExit(failure)
+        word = outcome.found
+        if is_answered:
+            word = _outcome.REFUSED if failure else _outcome.ANSWERED
         raise MultipleSingletonsError(
-            failure or _outcome.OTHER_INSTANCE.format(self.address, self.port),
+            failure or _outcome.other_instance(self.address, self.port, self.name),
             address=self.address,
             port=self.port,
             delivered=_outcome.DELIVERED.get(outcome.found, False),
@@ -542,10 +547,11 @@ class Socket_Singleton:
             port (int): the port of the host.
             secret (str | None): the secret of the host.
             timeout (float): the maximum number of seconds for the whole call.
-            name (str | None): the name of the host.
+            name (str | None): the name of the host. Address and port are computed from it unless they
+                are given; giving the default value is the same as leaving it out.
 
         Raises:
-            ConnectionRefusedError: nobody listens there. Windows takes more than 2 seconds to find
+            ConnectionRefusedError: nothing listens there. Windows takes more than 2 seconds to find
                 that out, so a shorter ``timeout`` raises ``TimeoutError`` instead.
             TimeoutError: there was no reply in time. The host may still accept the arguments.
             ConnectionError: somebody replied, but did not accept the arguments: another program or
@@ -583,8 +589,9 @@ class Socket_Singleton:
             secret (str | None): the secret of the host.
             timeout (float | None): the maximum number of seconds for the whole call. ``None`` means
                 no limit.
-            address (str): the address of the host, if it is not the one computed from the name.
-            port (int): the port of the host, if it is not the one computed from the name.
+            address (str): the address of the host, if it is not the one computed from the name. Giving
+                the default value is the same as leaving it out.
+            port (int): the same for the port.
             wait (float): how many seconds to wait for the application if it is not running, for
                 example because it is just starting. They count towards ``timeout``.
                 ``float("inf")`` waits for ever.
@@ -600,14 +607,18 @@ class Socket_Singleton:
             RuntimeError: the observer raised an exception; this one has its text.
             ConnectionRefusedError: the application is not running.
             TimeoutError: there was no answer in time. The host may still act on the arguments.
-            ConnectionError: somebody else is there; or the host ended before it answered and may
-                have acted on the arguments. The message says which.
+            ConnectionError: another program or another application replied, or the host ended before
+                it answered and may have acted on the arguments. The message says which.
             TypeError, ValueError, OSError: as for `send`.
         """
         from . import _remote
+        from ._answers import Output, OutputError
 
         place = _remote.Place(address, port, secret, _required(name))
-        return _remote.ask(place, argv, timeout, wait, stdout, stderr)
+        try:
+            return _remote.ask(place, argv, timeout, wait, Output(stdout, stderr))
+        except OutputError as error:
+            raise error.__cause__ or error from None
 
     @staticmethod
     def is_running(
@@ -617,20 +628,21 @@ class Socket_Singleton:
         name: "str | None" = None,
         secret: "str | None" = None,
     ) -> bool:
-        """Return whether somebody listens at an address and port, or whether an application is running.
+        """Return whether a program listens at an address and port, or whether an application is running.
 
-        With ``name``, the application of that name and user has to prove that it is the one. The
-        call takes 2 seconds at most, 3 on Windows. The host does not count it as a client, unless
-        it is of version 2.0.0.
+        With ``name``, the application has to prove its identity, which includes the user. The call
+        takes 2 seconds at most, 3 on Windows. The host does not count it as a client, unless it is
+        of version 2.0.0.
 
         Args:
             address (str): the address of the host.
             port (int): the port of the host.
-            name (str | None): the name of the application.
+            name (str | None): the name of the application. Address and port are computed from it unless
+                they are given; giving the default value is the same as leaving it out.
             secret (str | None): the secret of the host; only used with a name.
 
         Returns:
-            bool: ``False`` only if nobody listens there or, with ``name``, if whoever listens is
+            bool: ``False`` only if nothing listens there or, with ``name``, if whatever listens is
                 certainly not this application.
 
         Raises:
@@ -648,16 +660,17 @@ class Socket_Singleton:
     def pid_of(
         name: str, *, secret: "str | None" = None, address: str = ADDRESS, port: "int | str" = PORT
     ) -> "int | None":
-        """Return the process id of the running instance, which has to prove that it is the one.
+        """Return the process id of the running instance, which has to prove its identity.
 
         Args:
             name (str): the name of the application.
             secret (str | None): the secret of the host.
-            address (str): the address of the host, if it is not the one computed from the name.
-            port (int): the port of the host, if it is not the one computed from the name.
+            address (str): the address of the host, if it is not the one computed from the name. Giving
+                the default value is the same as leaving it out.
+            port (int): the same for the port.
 
         Returns:
-            int | None: the process id; ``None`` only if nobody listens there, or if whoever
+            int | None: the process id; ``None`` only if nothing listens there, or if whatever
                 listens is certainly not this application.
 
         Raises:
@@ -673,13 +686,17 @@ class Socket_Singleton:
 
         It may have been started as a script, with ``-m``, by a console script, as a zipapp or as a
         frozen application. The new process has the same interpreter with the same options, even in
-        a virtual environment. It starts in the directory where this process was started, unless
-        ``cwd`` is given. ``argv`` holds all of its arguments; ``sys.argv`` is not used. A
+        a virtual environment. It starts in the directory where this process was started. ``argv``
+        holds all of its arguments; ``sys.argv`` is not used. A
         program that runs under another one (a profiler, a debugger, `runpy`) is started directly.
+
+        If ``argv`` is a `Launch`, the new process starts in the directory of that launch (in the root
+        directory if that was deleted) and with its environment variables.
 
         Args:
             argv (Sequence[str]): the ``sys.argv[1:]`` of the new process.
-            **popen: further arguments for `subprocess.Popen`, such as ``cwd`` and ``env``.
+            **popen: further arguments for `subprocess.Popen`. ``cwd`` and ``env`` take precedence over
+                what is described above.
 
         Returns:
             subprocess.Popen: the new process.
@@ -723,14 +740,14 @@ class MultipleSingletonsError(Exception):
     keeps all of them.
 
     Attributes:
-        address (str): the address of the host that was looked for.
-        port (int): the port of the host that was looked for.
+        address (str): the address at which this launch looked for the host.
+        port (int): the port at which it did.
         delivered (bool | None): ``True`` if the host confirmed that it has this launch's
             arguments. ``False`` if nobody has them, as the text explains, or if the host
             accepts no more (``max_clients``). ``None`` if that is unknown (a host of version
             2.0.0 cannot confirm) or was not tried (``client=False``).
         pid (int | None): the process id of the host, if the launch has a name and the host has
-            proved that it is the one; otherwise ``None``.
+            proved its identity; otherwise ``None``.
         answer (str | int | None): the answer of the observers, if ``answer`` was set.
         outcome (str): how the launch ended: ``"delivered"``, ``"answered"``,
             ``"refused"``, ``"late"``, ``"lost"``, ``"cut off"``, ``"ignored"``, ``"full"``,

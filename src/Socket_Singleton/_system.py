@@ -76,20 +76,21 @@ def is_in_use(error: OSError) -> bool:
 
 
 def is_reserved(error: OSError) -> bool:
-    """Return whether ``error``, from bind, means that nobody may use the port, if nobody listens there."""
+    """Return whether ``error``, from bind, means that nobody may use the port, if nothing listens there."""
     return getattr(error, "winerror", None) == _WSAEACCES
 
 
 def without_ipv4_hint(error: OSError, address: object) -> str:
-    """Return what to do about ``error``, from bind, if it means that this machine only has IPv6."""
-    if error.errno == errno.EADDRNOTAVAIL and str(address).startswith("127."):
-        return '; if this machine has no IPv4, give address="::1" to all launches'
+    """Return what to do about ``error``, from bind or connect, if it means that there is only IPv6."""
+    no_ipv4 = (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
+    if error.errno in no_ipv4 and str(address).startswith("127."):
+        return "; if this machine has no IPv4, give all launches the address ::1"
     return ""
 
 
-def why_no_connection(error: OSError) -> str:
+def why_no_connection(error: OSError, address: object) -> str:
     """Return a description of ``error``, from connect, and its possible cause."""
-    text = str(error.strerror)
+    text = str(error.strerror) + without_ipv4_hint(error, address)
     if error.errno == errno.EPERM:
         # On Linux, from a packet filter or a sandbox; or from torsocks, for a connection to this machine.
         text += ": a firewall, a sandbox or torsocks forbids it (torsocks: AllowOutboundLocalhost 1)"

@@ -145,3 +145,18 @@ def wait_to_receive(sock: sockets.socket, timeout: float) -> None:
         readable, _, _ = select.select([sock, wakened], [], [], timeout)
     if sock not in readable:
         raise sockets.timeout("timed out")
+
+
+def wait_until_writable(descriptor: int) -> bool:
+    """Wait until ``descriptor``, which does not block, takes more, or shows an error; False on Windows.
+
+    There is no way to wait for a pipe there.
+    """
+    import select
+
+    if not hasattr(select, "poll"):
+        return False
+    poll: Any = select.poll()  # `select` takes no descriptor above 1023
+    poll.register(descriptor, 4)  # POLLOUT, on every system
+    poll.poll()
+    return True

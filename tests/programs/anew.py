@@ -54,7 +54,7 @@ def follow(plan):
         os.chdir(plan["go_before_import"])
     if "PACKAGE_PARENT" in os.environ:
         sys.path.append(os.environ["PACKAGE_PARENT"])  # with -I and -E there is no PYTHONPATH
-    from Socket_Singleton import Socket_Singleton
+    from Socket_Singleton import Launch, Socket_Singleton
 
     if "hold" in plan:
         hold(Socket_Singleton, **plan["hold"])
@@ -68,9 +68,14 @@ def follow(plan):
     popen = plan.get("popen", {})
     if popen.get("env"):
         popen["env"] = {**os.environ, **popen["env"]}
-    argv = plan["argv"]
-    new = Socket_Singleton.relaunch([json.dumps(argv)] if isinstance(argv, dict) else argv, **popen)
+    new = Socket_Singleton.relaunch(arguments(Launch, plan), **popen)
     return new.wait() if plan.get("wait", True) else None
+
+
+def arguments(kind, plan):
+    argv = plan["argv"]
+    words = [json.dumps(argv)] if isinstance(argv, dict) else argv
+    return kind(words, **plan["launch"]) if "launch" in plan else words
 
 
 def hold(kind, port, released_by):

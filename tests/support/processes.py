@@ -188,7 +188,8 @@ class AnotherUser:
         if os.name != "posix" or os.geteuid() != 0 or not shutil.which("setpriv"):
             raise unittest.SkipTest("only root can be another user, by setpriv")
         become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-        self.folder, self.python = folder, [*become, *self._find_python(become), "-B"]
+        self.folder, self.id = folder, user
+        self.python = [*become, *self._find_python(become), "-B"]
         package = Path(sys.modules["Socket_Singleton"].__file__).parent
         for source in (package, PROGRAMS):
             shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -28,7 +28,7 @@ _COLUMNS = 80
 
 # For each subcommand: a summary, what follows it, the rest of its help text, and an example.
 RUN = (
-    "Run a command, if the port is free.",
+    "Run a command if the name or the port is free.",
     " -- COMMAND [ARG ...]",
     """\
 The exit status is that of COMMAND: 128+n if signal n ended it, 127 if it was
@@ -37,24 +37,25 @@ to COMMAND. The port is free once COMMAND has ended. If this program is
 killed, COMMAND and everything that it started continue to hold the port
 (except on Windows).
 
-If the port is taken, COMMAND is not run. Instead its words are handed to the
+If the port is taken, COMMAND is not run. Instead its words are passed to the
 host: another "run" discards them, while "watch" and applications receive
-them. If nobody confirms that (with --no-forward: if nobody accepts
+them. If the host does not confirm that (with --no-forward: if nothing accepts
 connections there), an error is printed and the status is 1. With --wait and
 a terminal on stderr, a message after one second says what it is waiting for.""",
     "--name backup -- rsync -a notes/ backup/",
 )
 SEND = (
-    "Hand words to the host, as a second launch does.",
+    "Pass arguments to the running instance, as a second launch does.",
     " -- [ARG ...]",
     """\
 The status is 0 if the host has accepted them. It is 1, with an error message,
-if nobody is there, or if whoever is there does not confirm: another program, a
-host with another secret, or a host of version 2.0.0, which cannot confirm.""",
+if nothing is listening there, or if whatever is there does not confirm it:
+another program, a host with another secret, or a host of version 2.0.0, which
+cannot confirm it.""",
     "--name org.example.editor -- open 'my file.txt'",
 )
 ASK = (
-    "Hand words to the host, and print what it answers.",
+    "Pass arguments to the running instance, and print its answer.",
     " -- [ARG ...]",
     """\
 This needs --name. What the application writes to this launch appears on stdout
@@ -66,26 +67,29 @@ starting.""",
     "--name org.example.editor -- close 'my file.txt'",
 )
 STATUS = (
-    "Say whether somebody listens on the port.",
+    "Say whether an instance is running.",
     "",
     """\
-The status is 0 if somebody does, 1 if nobody does, and 2 if that is not
-certain. No secret is needed, and the host does not count it as a client. Any
-other program that listens there looks the same. With --name, it says whether
-that application of this user is running, and prints its process id; the host
-has to prove that it is the one. The status is then 1 if nobody listens there,
-or a program that is certainly not this application, and 2 if there is no
-reply or no proof.""",
+With --name, it says whether that application of this user is running, and
+prints its process id. The host has to prove its identity; if it has a secret,
+that is needed here too. The status is 0 if it is running; 1 if nothing is
+listening, or only a program that is certainly not this application; and 2 if
+there is no reply or no proof.
+
+Without --name, the status is 0 if any program is listening on the port, 1 if
+nothing is, and 2 if that is not certain. No secret is needed. In neither case
+does the host count this as a client.""",
     '--name org.example.editor; [ $? = 1 ] && echo "not running"',
 )
 WATCH = (
-    "Be the host, and print each launch as a line of JSON.",
+    "Become the host, and print each launch as a line of JSON.",
     "",
     """\
 Each line is an array of strings in ASCII; [] is a launch without arguments.
 The command ends on SIGINT (status 130), on SIGTERM (143), and when nobody
-reads its output any more (141). If the port is taken, it prints an error and
-the status is 1; any other program there looks like another instance.""",
+reads its output any more (141). If the name or the port is taken, it prints an
+error and exits with status 1. Without --name, any program that is listening on
+the port is taken for another instance.""",
     '| while read -r line; do echo "$line"; done',
 )
 
@@ -114,14 +118,15 @@ def ask(words: list[str], name: str | None, wait: float, **place: Any) -> int:
     """Implement the subcommand ``ask``."""
     if name is None:
         raise ValueError("ask needs --name: only an application with a name can answer")
+    from .. import _remote
     from .._answers import Output, OutputError, end_of_output
 
+    output = Output()
     try:
-        answer = Socket_Singleton.ask(words, name=name, wait=wait, **place)
+        answer = _remote.ask(_remote.Place(name=name, **place), words, None, wait, output)
+        return int(output.show(answer) or 0)
     except RuntimeError as error:  # what the observer raised
         return fail(str(error), prefix="")
-    try:
-        return int(Output().show(answer) or 0)
     except OutputError as error:
         code = end_of_output(error)
         return fail(code) if isinstance(code, str) else code
@@ -134,13 +139,13 @@ def status(_: list[str], name: str | None, address: str, port: str, secret: str 
     place = Place(address, port, secret, name)
     found = look(place)
     if name is None:
-        line = f"{address} port {port}: {'somebody' if found.is_there else 'nobody'} listens"
+        line = f"{address} port {port}: {'a program' if found.is_there else 'nothing'} is listening"
     elif found.is_there:
         line = f"{name}: process {found.pid}"
     else:
         line = f"{name}: not running"
         if found.stranger:
-            line += f"; another program listens at {place.where}: {found.stranger}"
+            line += f"; another program is listening at {place.where}: {found.stranger}"
     try:
         print(line, flush=True)
     except (OSError, ValueError):  # closed, or full: the status says it all
@@ -238,9 +243,9 @@ def _fill(parser: argparse.ArgumentParser, name: str) -> None:
 def _add_place(parser: argparse.ArgumentParser) -> None:
     # No defaults here: after the subcommand they would undo an option before it.
     for option, metavar, text in (
-        ("--name", "N", "name of the application, which decides its address and port"),
-        ("--address", "A", "address of the host (default: 127.0.0.1)"),
-        ("--port", "P", "port of the host, 1024 to 32767 recommended (default: 1337)"),
+        ("--name", "N", "name of the application"),
+        ("--address", "A", "address of the host (default: 127.0.0.1, or computed from the name)"),
+        ("--port", "P", "port of the host (default: 1337, or computed from the name)"),
     ):
         parser.add_argument(option, metavar=metavar, help=text, default=argparse.SUPPRESS)
 
@@ -266,7 +271,7 @@ def main(argv: list[str]) -> int:
     function, follows = given.pop("function"), given.pop("follows")
     parser: _Parser = given.pop("parser")
     if unknown:
-        hint = f", words go after --:{follows}" if follows else ""
+        hint = f"; put words after --, as in:{follows}" if follows else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if words and not follows:
         parser.error("nothing may follow --")
@@ -287,7 +292,7 @@ def main(argv: list[str]) -> int:
 
 def _text(error: OSError) -> str:
     """Return the text of an error for a shell, where a secret is given in another way than in Python."""
-    from .._key_file import REMEDY
+    from .._key_file import PARAMETER
 
-    text = (error.strerror or str(error)).replace(REMEDY, "set SOCKET_SINGLETON_SECRET instead")
+    text = (error.strerror or str(error)).replace(PARAMETER, "(SOCKET_SINGLETON_SECRET)")
     return f"{error.filename}: {text}" if error.filename else text

@@ -54,9 +54,10 @@ def _say_that_it_waits(wait: float, place: dict[str, Any]) -> None:
     if place["name"] is not None:
         with contextlib.suppress(OSError):
             pid = Socket_Singleton.pid_of(**place)
-    for_whom = f"{whom}, process {pid}," if pid is not None else whom
-    limit = "until it ends" if wait == float("inf") else f"for {wait:g} seconds at most"
-    fail(f"waiting for {for_whom} {limit}")
+    if pid is not None:
+        whom += f" (process {pid})"
+    limit = "" if wait == float("inf") else f", for {wait:g} seconds at most"
+    fail(f"waiting for {whom} to end{limit}")
 
 
 class _Runner(Socket_Singleton):

@@ -74,21 +74,6 @@ def terminal_tells_group() -> bool:
         return False  # there is no terminal
 
 
-def wait_until_writable(descriptor: int) -> bool:
-    """Wait until ``descriptor``, which does not block, takes more, or shows an error; False on Windows.
-
-    There nothing can wait for a pipe.
-    """
-    if sys.platform == "win32":
-        return False
-    import select
-
-    poll = select.poll()  # `select` takes no descriptor above 1023
-    poll.register(descriptor, select.POLLOUT)
-    poll.poll()
-    return True
-
-
 def wait_for_signal_or_end_of_reader(
     received: Sequence[int], descriptor: int, wakened: sockets.socket
 ) -> None:

@@ -7,9 +7,9 @@ import os
 import sys
 
 from .. import MultipleSingletonsError, Socket_Singleton
-from .._wakeup import WokenBySignals
+from .._wakeup import WokenBySignals, wait_until_writable
 from .shell import READER_GONE, SIGNALLED, fail
-from .signals import handle_signals, wait_for_signal_or_end_of_reader, wait_until_writable
+from .signals import handle_signals, wait_for_signal_or_end_of_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 # A peer can cause lines faster than a terminal prints them.
 MAX_LINES = 1000
 
-# Seconds until another attempt to start the observer thread, if the last one failed: soon enough for a
-# person who is waiting, and no burden to a system that is out of threads.
+# Seconds until another attempt, if the observer thread could not be started, or ``dispatch`` has raised: soon
+# enough for a person who is waiting, and no burden to a system that is out of threads. The time doubles each
+# time that ``dispatch`` raises, because its event loop may be closed for good.
 _RETRY_TIME = 0.5
+_LONGEST_RETRY_TIME = 30.0
 
 # A time on the monotonic clock.
 _NEVER = float("inf")
@@ -77,8 +79,11 @@ class Delivery:
         # When the I/O thread should try again to start the thread, and why that failed. Written in single
         # steps by whoever tried, who then calls `on_retry`. The error is logged and unset by the started
         # thread or by `stop`: logging runs the application's code, which the I/O thread must not do.
+        # The observer thread sets it too, if ``dispatch`` has raised.
         self.retry_at = _NEVER
         self._unstarted: BaseException | None = None
+        # What ``dispatch`` has raised last, and how long to wait then; used only by the observer thread.
+        self._refusal, self._refusal_pause = "", _RETRY_TIME
         self.on_retry: Callable[[], object]  # set by the host before its I/O thread starts
 
     # -- the I/O thread --
@@ -106,7 +111,7 @@ class Delivery:
             self.wake()
 
     def retry(self) -> None:
-        """Try again to start the observer thread, since `retry_at` has passed."""
+        """Try again to start the observer thread, or to dispatch a launch, since `retry_at` has passed."""
         self.retry_at = _NEVER
         self.wake()
 
@@ -258,10 +263,22 @@ class Delivery:
         try:
             dispatch(run)
         except BaseException as error:
-            log_error(self._settings, "Dispatch", dispatch, error)
             # If it has not run, it never will now. If it has, that is fine too.
-            return not self.inbox.put_back(entry)
+            has_run = not self.inbox.put_back(entry)
+            self._report_refusal(dispatch, error, is_final=has_run)
+            return has_run
+        self._refusal, self._refusal_pause = "", _RETRY_TIME
         return True
+
+    def _report_refusal(self, dispatch: Dispatch, error: BaseException, is_final: bool) -> None:
+        """Log what ``dispatch`` raised, once as long as nothing changes, and arrange for another attempt."""
+        if is_final or self._refusal != repr(error):
+            log_error(self._settings, "Dispatch", dispatch, error)
+        if not is_final and not self._stopped:
+            self._refusal = repr(error)
+            self.retry_at = time.monotonic() + self._refusal_pause
+            self._refusal_pause = min(2 * self._refusal_pause, _LONGEST_RETRY_TIME)
+            self.on_retry()
 
     # -- the observer thread, or wherever ``dispatch`` runs this --
 
@@ -274,24 +291,32 @@ class Delivery:
             self.inbox.put_back(entry)
             self.wake()  # an observer may have been added meanwhile
             return
+        # Decoded before it begins: that takes a while, and Ctrl-C may come meanwhile in the main thread.
+        launch: Launch | None = None
+        failure: BaseException = MemoryError()
+        try:
+            points.reach("decode")
+            launch = entry.launch
+        except MemoryError as error:
+            failure = error
+        except BaseException:
+            self.inbox.put_back(entry)
+            self.wake()
+            raise
         if not self.inbox.begin(entry):
             return  # it was dropped, or the host was released
         reply = entry.reply
-        if reply is not None:
-            reply.begin()
         try:
-            points.reach("begun")
-            launch = entry.launch
-        except MemoryError as error:
-            # Logged here, not raised in a loop of the application's; a launch that waits gets it too.
-            log_error(self._settings, "Delivery", "of a launch", error)
-            if reply is not None:
-                reply.answer(Raised(error))
-            return
-        finally:
             entry.clear()
-        try:
-            answer = self._in_turn(launch, reply, chosen.call if chosen is not None else self._call)
+            if reply is not None:
+                reply.begin()
+            points.reach("begun")
+            if launch is None:
+                # Logged here, not raised in a loop of the application's; a launch that waits gets it too.
+                log_error(self._settings, "Delivery", "of a launch", failure)
+                answer: object = Raised(failure)
+            else:
+                answer = self._in_turn(launch, reply, chosen.call if chosen is not None else self._call)
         except BaseException as error:
             if reply is not None:
                 reply.answer(Raised(error))  # else it would wait for ever

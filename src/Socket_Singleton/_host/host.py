@@ -702,7 +702,7 @@ class Host(forks.ForkAware):
             if not hung_up and peer.talk.started:
                 self._say_undecodable(f"incomplete after {_peers.PEER_TIME:g} seconds")
         if hung_up or peer.state == _peers.LEAVING:
-            self._end(peer)  # it only checked whether somebody listens, or has been answered
+            self._end(peer)  # it only checked whether a program listens, or has been answered
         else:
             self._drop(peer)
 

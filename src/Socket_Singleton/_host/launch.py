@@ -30,11 +30,12 @@ class Launch(Words):
 
     ``Launch()`` stands for this process: its ``sys.argv[1:]``, working directory, environment,
     stdout and stderr. With it, an application can treat its own start like any later launch. Tests
-    of an observer can make a launch with ``Launch(["a.txt"], cwd="/tmp")``.
+    of an observer can make a launch with ``Launch(["a.txt"], cwd="/tmp")``. A single string raises
+    ``TypeError``.
 
     Args:
-        arguments (Iterable[str] | None): the arguments. ``None`` means those of this process, and
-            then everything else that is not given is that of this process too.
+        arguments (Iterable[str] | None): the arguments. With ``None``, the arguments of this process
+            are used, and the other parameters default to those of this process too.
         cwd (str | None): the working directory; see below.
         environ (Mapping[str, str] | None): the environment variables; see below.
         stdout (TextIO | None): the stream that receives what is written to `stdout`. With ``None``
@@ -63,6 +64,8 @@ class Launch(Words):
         """Make a launch."""
         own = arguments is None
         words = getattr(sys, "argv", [])[1:] if arguments is None else arguments
+        if isinstance(words, (str, bytes)):
+            raise TypeError(f"arguments must be a sequence of str, not {words!r}")
         launch = super().__new__(cls, words)
         launch.cwd = working_directory() if own and cwd is None else cwd
         launch.environ = (os.environ if own else {}) if environ is None else environ
@@ -81,8 +84,8 @@ class Launch(Words):
         """A text stream whose output appears on the stdout of the launch at once.
 
         This works on any thread, as long as the launch is waiting for an answer (``answer=``,
-        `Socket_Singleton.ask`). At all other times the output is thrown away, as if it went to
-        ``/dev/null``.
+        `Socket_Singleton.ask`). If it does not wait for one, or has been answered, the output is
+        thrown away, as if it went to ``/dev/null``.
 
         The stream is line-buffered: output appears at the end of a line, or with ``flush()``.
         Text is encoded as UTF-8 with ``surrogateescape``; ``stdout.buffer`` accepts bytes. There is no
@@ -90,8 +93,9 @@ class Launch(Words):
         waits, and the launch is cut off if it reads less than 64 KiB in 10 seconds.
 
         Raises:
-            BrokenPipeError: from ``write`` and ``flush``, if the launch no longer waits (see
-                `gone`). If an observer does not catch this exception, it is not logged.
+            BrokenPipeError: from ``write`` and ``flush``, if the launch has stopped waiting before it
+                was answered (see `gone`). If an observer does not catch this exception, it is not
+                logged.
         """
         return self._stream(STDOUT)
 
@@ -104,8 +108,8 @@ class Launch(Words):
     def gone(self) -> bool:
         """Whether the launch was waiting for an answer and has stopped, because it ended or was cut off.
 
-        A long-running observer should check this from time to time. It is ``False`` if the launch
-        never waited, and no longer changes once the launch has been answered.
+        A long-running observer should check this from time to time. The value is ``False`` if the
+        launch never waited. It does not change any more once the launch has been answered.
         """
         return self._reply is not None and self._reply.gone
 

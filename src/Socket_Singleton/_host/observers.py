@@ -136,5 +136,7 @@ class Round:
         try:
             if hasattr(result, "add_done_callback"):
                 follow(result, self._settings)
-        except BaseException:
-            pass  # it only looks like a future
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            # Else it only looks like a future.

@@ -13,10 +13,11 @@ point         thread    where it is
 "answer"      I/O       before it tells a launch that it is owned, or why it is not
 "hand out"    I/O       before it hands out the launches that it has acknowledged
 "chosen"      observer  before it looks up the observers for the launch that it has taken
+"decode"      observer  before it decodes that launch
 "begun"       observer  after a launch has left the inbox, before any observer is called
 ============  ========  ==========================================================================
 
-With a ``dispatch``, the last two are in whichever thread that uses to run the observers.
+With a ``dispatch``, the last three are in whichever thread that uses to run the observers.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ import time
 from collections import deque
 
 from .._answers import CUT, ERROR, NOTHING, STATUS, STDERR, STDOUT, TEXT, encode_answer, frame
-from .._report import log_error
+from .._report import is_interrupt, log_error
 from .._settings import Settings
 
 TYPE_CHECKING = False
@@ -165,8 +165,7 @@ class Reply:
         with self._lock:
             if self.discards():
                 return
-            if self.gone:
-                raise BrokenPipeError(_EPIPE, "the launch no longer waits for an answer")
+            self.check()
             self._queue.append((kind, data))
             self._put += size
         if not self._noticed:
@@ -201,21 +200,23 @@ class Reply:
         self._move("begin")
 
     def answer(self, result: object) -> None:
-        """Send what an observer returned or `Raised`; if that is a future, its result, once it is done."""
+        """Send what an observer returned or `Raised`; if that is a future, its result, once it is done.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C in the main thread, which is the error of nobody here; it is answered.
+        """
         try:
-            if isinstance(result, Raised) or not hasattr(result, "add_done_callback"):
-                answer = self._frame_of(result)
-            else:
+            if not isinstance(result, Raised) and hasattr(result, "add_done_callback"):
                 # Before `released` is read; the I/O thread sets that before it reads the state.
                 self._move("defer")
                 follow(result, self._settings, self._answer_by, self.is_expected)
                 if self.released:
                     self.close()
                 return
-        except BaseException as error:  # raised by the result itself, or there is no memory for it
-            log_error(self._settings, "Observer", "answer", error)
-            answer = self._frame_of(Raised(error))
-        self._end(answer)
+        except BaseException as error:  # raised by the result itself
+            self._fail(error)
+        else:
+            self._answer(result)
 
     def close(self) -> None:
         """Note that no answer will come, so that the connection ends."""
@@ -223,14 +224,38 @@ class Reply:
 
     def is_expected(self, error: BaseException) -> bool:
         """Return whether an observer's exception is no fault: it is an answer, or the launch has gone."""
-        return isinstance(error, SystemExit) or (isinstance(error, BrokenPipeError) and self.gone)
+        if isinstance(error, SystemExit):
+            return True
+        return self.gone and (isinstance(error, BrokenPipeError) or is_cancelled(error))
+
+    def check(self) -> None:
+        """Raise BrokenPipeError if the launch has gone."""
+        if self.gone:
+            raise BrokenPipeError(_EPIPE, "the launch no longer waits for an answer")
 
     def _answer_by(self, future: Any) -> None:
         try:
-            answer = self._frame_of(future.result())
+            result = future.result()
         except BaseException as error:  # also if it was cancelled
-            answer = self._frame_of(Raised(error))
-        self._end(answer)
+            result = Raised(error)
+        self._answer(result)
+
+    def _answer(self, result: object) -> None:
+        try:
+            answer = self._frame_of(result)
+        except BaseException as error:  # raised by the result itself, or there is no memory for it
+            self._fail(error)
+        else:
+            self._end(answer)
+
+    def _fail(self, error: BaseException) -> None:
+        """Answer with what happened while the answer was made, and log it; raise it again if it is Ctrl-C."""
+        interrupts = is_interrupt(error)
+        if not interrupts:
+            log_error(self._settings, "Observer", "answer", error)
+        self._end(self._frame_of(Raised(error)))
+        if interrupts:
+            raise error
 
     def _end(self, answer: tuple[int, bytes | None]) -> None:
         """Queue the answer after all output, once."""
@@ -384,8 +409,9 @@ def follow(
         except BaseException as error:  # also if it was cancelled
             if not is_expected(error):
                 log_error(settings, "Future", future, error)
-        if then is not None:
-            then(future)
+        finally:
+            if then is not None:
+                then(future)
 
     _followed[id(held)] = held
     try:
@@ -409,13 +435,17 @@ def _frame_of_exit(error: SystemExit) -> tuple[int, bytes]:
     try:
         return _error(str(code))
     except BaseException as failure:  # raised by its own `__str__`
+        if is_interrupt(failure):
+            raise
         return _error(_shown(failure))
 
 
 def _shown(error: BaseException) -> str:
     try:
         text = str(error)
-    except BaseException:  # raised by its own `__str__`
+    except BaseException as failure:  # raised by its own `__str__`
+        if is_interrupt(failure):
+            raise
         text = ""
     name = type(error).__name__
     return f"{name}: {text}" if text else name

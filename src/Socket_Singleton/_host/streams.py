@@ -48,6 +48,7 @@ class Stream(io.TextIOBase):
         reply = self._reply
         if reply is None or reply.discards():
             return len(text)
+        reply.check()  # also if the line goes on, so that a program that prints dots learns it
         thread = threading.get_ident()
         begun = self._partial.get(thread)
         ends = "\n" in text or "\r" in text

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # False where no thread can be started once the main thread has ended, although
 # other threads may keep the program alive for hours: on CPython 3.12
-# ("can't create new thread at interpreter shutdown"). 3.11 and 3.13 can.
+# ("can't create new thread at interpreter shutdown"). 3.11 can, and so can 3.13 to 3.15.
 THREADS_START_LATE = sys.version_info[:2] != (3, 12)
 
 # Seconds for a new thread to start. It takes microseconds; the limit only ensures that no wait is endless.
