@@ -952,6 +952,25 @@ class TestAsk(AnswersTestCase):
         self.assertEqual(out.getvalue(), "caf\udcc3")
         self.assertEqual(ascii_only.buffer.getvalue(), rb"caf\udcc3")
 
+    def test_object_that_is_only_like_a_stream(self):
+        """Its `write` returns nothing, as of many that are made for a test or a window."""
+
+        class Buffer:
+            shown = b""
+
+            def write(self, data):
+                self.shown += data
+
+            def flush(self):
+                pass
+
+        class Stream(Buffer):
+            encoding, buffer = "utf-8", Buffer()
+
+        self.answering(lambda launch: print("shown", file=launch.stdout))
+        self.ask("a", stdout=Stream())
+        self.assertEqual(Stream.buffer.shown, b"shown\n")
+
     def test_streams_of_this_process_by_default(self):
         self.answering(lambda launch: print("shown", file=launch.stdout))
         with contextlib.redirect_stdout(io.StringIO()) as out:

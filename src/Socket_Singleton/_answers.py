@@ -5,6 +5,7 @@ significant byte first), and the content.
 """
 
 import codecs
+import io
 import sys
 
 TYPE_CHECKING = False
@@ -168,6 +169,8 @@ def _write_all(stream: "Any", buffer: "Any", data: bytes) -> None:
             written = buffer.write(rest)
         except BlockingIOError as error:
             written = getattr(error, "characters_written", 0)
+        if written is None and not isinstance(buffer, io.RawIOBase):
+            break  # an object that is like a buffer, and takes everything
         if not written:
             _wait_for_room(buffer)
         rest = rest[written or 0 :]
@@ -187,7 +190,7 @@ def _wait_for_room(buffer: "Any") -> None:
     from ._wakeup import wait_until_writable
 
     if not wait_until_writable(buffer.fileno()):
-        raise BlockingIOError("stdout is full, and does not block")
+        raise BlockingIOError("the stream is full, and does not block")
 
 
 def end_of_output(error: OutputError) -> "str | int":

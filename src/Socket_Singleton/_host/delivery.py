@@ -17,7 +17,7 @@ from . import points, threads
 from .inbox import Entry, Inbox
 from .launch import Launch, wrapped
 from .observers import Observers
-from .replies import Raised, Reply
+from .replies import Raised, Reply, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -272,10 +272,11 @@ class Delivery:
 
     def _report_refusal(self, dispatch: Dispatch, error: BaseException, is_final: bool) -> None:
         """Log what ``dispatch`` raised, once as long as nothing changes, and arrange for another attempt."""
-        if is_final or self._refusal != repr(error):
+        refusal = text_of(error)
+        if is_final or self._refusal != refusal:
             log_error(self._settings, "Dispatch", dispatch, error)
         if not is_final and not self._stopped:
-            self._refusal = repr(error)
+            self._refusal = refusal
             self.retry_at = time.monotonic() + self._refusal_pause
             self._refusal_pause = min(2 * self._refusal_pause, _LONGEST_RETRY_TIME)
             self.on_retry()
@@ -291,18 +292,7 @@ class Delivery:
             self.inbox.put_back(entry)
             self.wake()  # an observer may have been added meanwhile
             return
-        # Decoded before it begins: that takes a while, and Ctrl-C may come meanwhile in the main thread.
-        launch: Launch | None = None
-        failure: BaseException = MemoryError()
-        try:
-            points.reach("decode")
-            launch = entry.launch
-        except MemoryError as error:
-            failure = error
-        except BaseException:
-            self.inbox.put_back(entry)
-            self.wake()
-            raise
+        launch = self._decode(entry)
         if not self.inbox.begin(entry):
             return  # it was dropped, or the host was released
         reply = entry.reply
@@ -311,10 +301,10 @@ class Delivery:
             if reply is not None:
                 reply.begin()
             points.reach("begun")
-            if launch is None:
+            if isinstance(launch, MemoryError):
                 # Logged here, not raised in a loop of the application's; a launch that waits gets it too.
-                log_error(self._settings, "Delivery", "of a launch", failure)
-                answer: object = Raised(failure)
+                log_error(self._settings, "Delivery", "of a launch", launch)
+                answer: object = Raised(launch)
             else:
                 answer = self._in_turn(launch, reply, chosen.call if chosen is not None else self._call)
         except BaseException as error:
@@ -323,6 +313,21 @@ class Delivery:
             raise
         if reply is not None:
             reply.answer(answer)
+
+    def _decode(self, entry: Entry) -> Launch | MemoryError:
+        """Return the launch in ``entry``, or the error if there is no memory for it.
+
+        That takes a while. If Ctrl-C comes meanwhile in the main thread, it has not begun, and comes again.
+        """
+        try:
+            points.reach("decode")
+            return entry.launch
+        except MemoryError as error:
+            return error
+        except BaseException:
+            self.inbox.put_back(entry)
+            self.wake()
+            raise
 
     def _in_turn(
         self, launch: Launch, reply: Reply | None, call: Callable[[Launch, Reply | None], object]

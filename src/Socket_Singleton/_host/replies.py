@@ -364,7 +364,7 @@ class Reply:
         """Return the frame for ``result``; if that is not a possible answer, also log this."""
         if isinstance(result, Raised):
             error = result.error
-            return _frame_of_exit(error) if isinstance(error, SystemExit) else _error(_shown(error))
+            return _frame_of_exit(error) if isinstance(error, SystemExit) else _error(text_of(error))
         if result is None:
             return NOTHING, b""
         if isinstance(result, str):
@@ -437,10 +437,11 @@ def _frame_of_exit(error: SystemExit) -> tuple[int, bytes]:
     except BaseException as failure:  # raised by its own `__str__`
         if is_interrupt(failure):
             raise
-        return _error(_shown(failure))
+        return _error(text_of(failure))
 
 
-def _shown(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return the name of the exception and its text, whatever its own code does."""
     try:
         text = str(error)
     except BaseException as failure:  # raised by its own `__str__`
