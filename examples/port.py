@@ -1,6 +1,6 @@
 r"""A fixed port instead of a name: for clients in other languages, and for version 2.0.0.
 
-Any program and any user of this machine can hand in a launch here. Run
+Any program and any user of this machine can send a launch here. Run
 `python examples/port.py` in one shell, and in another one
 `python examples/port.py a.txt` or, in bash,
 `printf 'a.txt\0' > /dev/tcp/127.0.0.1/14172`.

@@ -1,4 +1,4 @@
-"""A Qt window that lists the files of later launches; one without arguments brings it to the front.
+"""A Qt window that lists the files of launches; a launch without arguments brings it to the front.
 
 Each launch prints the answer of the window. This needs PySide6. Run
 `python examples/qt_app.py` in one shell, and in another one

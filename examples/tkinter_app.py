@@ -1,4 +1,4 @@
-"""A window that lists the files of later launches; one without arguments brings it to the front.
+"""A window that lists the files of launches; a launch without arguments brings it to the front.
 
 Each launch prints the answer of the window. Run `python examples/tkinter_app.py` in one
 shell, and in another one `python examples/tkinter_app.py a.txt`, and then once more

@@ -111,9 +111,9 @@ class Socket_Singleton:
             over if they are set, such as ``("XDG_ACTIVATION_TOKEN",)``. Needs a name.
 
     Raises:
-        SystemExit: another instance is the host, and ``strict`` is true. There is no exit code
-            if the host accepted the launch; otherwise the code is the status that it answered, or
-            a message that says what went wrong.
+        SystemExit: another instance is the host, and ``strict`` is true. The code is ``None`` if the
+            host accepted the launch, the status if it answered with one, and otherwise a message
+            that says what went wrong.
         MultipleSingletonsError: another instance is the host, and ``strict`` is false.
         TypeError, ValueError: a parameter is invalid. No socket was opened.
         OSError: the address cannot be bound for a reason other than being in use; it cannot be
@@ -554,8 +554,8 @@ class Socket_Singleton:
             ConnectionRefusedError: nothing listens there. Windows takes more than 2 seconds to find
                 that out, so a shorter ``timeout`` raises ``TimeoutError`` instead.
             TimeoutError: there was no reply in time. The host may still accept the arguments.
-            ConnectionError: somebody replied, but did not accept the arguments: another program or
-                another application; a host that accepts no more launches (``max_clients``) or
+            ConnectionError: there was a reply, but the arguments were not accepted: another program or
+                another application is there; a host that accepts no more launches (``max_clients``) or
                 has another secret; or a host of version 2.0.0, which cannot confirm it, although it
                 has taken what it could read.
             TypeError, ValueError: an argument is invalid.
@@ -604,7 +604,8 @@ class Socket_Singleton:
             str | int | None: the return value of the first observer that did not return ``None``.
 
         Raises:
-            RuntimeError: the observer raised an exception; this one has its text.
+            RuntimeError: the observer raised an exception, which this one has the text of, or returned
+                no valid answer.
             ConnectionRefusedError: the application is not running.
             TimeoutError: there was no answer in time. The host may still act on the arguments.
             ConnectionError: another program or another application replied, or the host ended before
@@ -682,7 +683,7 @@ class Socket_Singleton:
 
     @staticmethod
     def relaunch(argv: "Sequence[str]", **popen: "Any") -> "subprocess.Popen[Any]":
-        """Start this program again with ``argv``, the way it was started itself. Call `release` first.
+        """Start this program again with ``argv``, in the same way as it was started. Call `release` first.
 
         It may have been started as a script, with ``-m``, by a console script, as a zipapp or as a
         frozen application. The new process has the same interpreter with the same options, even in
