@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import random
 import select
 import selectors
 import shutil
@@ -813,6 +814,53 @@ class TestKeyboardInterrupt(NamedTestCase):
                     shelf.run()
                 self.join(thread)
         self.assertEqual([error.outcome for error in errors], ["delivered", "refused"])
+
+    @unittest.skipUnless(sys.version_info >= (3, 15), "a lock may stay held (CPython, issues 74174, 148874)")
+    @unittest.skipUnless(hasattr(signal, "setitimer"), "this system has no timer that sends signals")
+    def test_at_any_step(self):
+        """A launch that waits is answered; it was observed, unless Ctrl-C came before that."""
+        shelf, observer = Shelf(), Collector()
+        app = self.named(dispatch=shelf)
+        app.trace(observer)
+        package = os.path.dirname(sys.modules["Socket_Singleton"].__file__)
+
+        def interrupt(_, frame):
+            # At any step of the library, but not in a finalizer, where Python only reports it.
+            names = []
+            while frame is not None and len(names) < 50:
+                names += [frame.f_code.co_name] * frame.f_code.co_filename.startswith(package)
+                frame = frame.f_back
+            if names and "__del__" not in names:
+                raise KeyboardInterrupt
+
+        self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, interrupt))
+        self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
+        number, longest, interrupted = random.SystemRandom().randrange(2**32), 0.0002, 0
+        rng, rounds = random.Random(number), 300
+        for step in range(rounds):
+            word, errors = str(step), []
+            thread = self.in_background(
+                lambda word=word, errors=errors: errors.append(self.error_of_launch(word, answer=True))
+            )
+            shelf.wait_for(1)
+            one = False
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, longest))
+                shelf.run()
+            except KeyboardInterrupt:
+                one = True
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            wait_until(lambda errors=errors: errors or shelf.calls, "an answer, or another call")
+            shelf.run()
+            self.join(thread)
+            with self.subTest(seed=number, step=step, error=str(errors[0])):
+                # The last one: at the first step, before the library knows that it is called.
+                self.assertIn(errors[0].outcome, ("answered", "refused", "lost"))
+                is_told = "KeyboardInterrupt" in str(errors[0])
+                self.assertTrue(is_told or (word,) in observer.calls or (word,) in app.arguments)
+            interrupted += one
+            longest = min(longest * (1.02 if one else 0.98), 1.0)
+        self.assertGreater(interrupted, rounds / 5)
 
     def test_in_an_overridden_append_args(self):
         class App(Socket_Singleton):

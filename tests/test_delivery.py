@@ -25,6 +25,7 @@ from .support import (
     Printed,
     Shelf,
     SingletonTestCase,
+    Stopwatch,
     expect_lines,
     inside,
     wait_until,
@@ -397,6 +398,53 @@ class TestDispatch(SingletonTestCase):
             self.send("word")
             self.observer.wait_for(("word",))
         self.assertEqual((len(refused), app.arguments), (2, ()))
+
+    def test_others_that_arrive_meanwhile_put_nothing_off(self):
+        refused = []
+
+        def dispatch(call):
+            if len(refused) < 8:
+                refused.append(call)
+                raise RuntimeError("not now")
+            call()
+
+        self.host(dispatch)
+        words = [str(number) for number in range(8)]
+        with self.expect_log(
+            "Dispatch dispatch raised exception: RuntimeError: not now"
+        ), Stopwatch() as took:
+            for word in words:
+                self.send(word)
+                wait_until(lambda word=word: len(refused) > int(word), "it was refused")
+            self.observer.wait_for(*[(word,) for word in words])
+        self.assertLess(took.seconds, 5)
+
+    def test_launch_that_was_refused_after_the_port_was_given_up(self):
+        refused = []
+
+        def dispatch(call):
+            if not refused:
+                refused.append(call)
+                wait_until(lambda: not app._listening, "the port is given up")
+                raise RuntimeError("not now")
+            call()
+
+        app = self.host(dispatch, release_threshold=1)
+        with self.expect_log("Dispatch dispatch raised exception: RuntimeError: not now"):
+            self.send("word")
+            self.observer.wait_for(("word",))
+
+    def test_another_dispatch_gets_what_was_refused_at_once(self):
+        def dispatch(call):
+            raise RuntimeError("never")
+
+        self.enter(inside.limits(RETRY_TIME=10 * PATIENCE))
+        app = self.host(dispatch)
+        with self.expect_log("Dispatch dispatch raised exception: RuntimeError: never"):
+            self.send("word")
+            self.wait_for_arguments(app, ("word",))
+        app.dispatch = None
+        self.observer.wait_for(("word",))
 
     def test_asyncio_loop_whose_program_ends(self):
         """The loop is closed when the interpreter ends with a launch left: it ends soon and reports that."""

@@ -818,21 +818,39 @@ class TestLimitOfTheWait(AnswersTestCase):
         app.release()
 
     def test_limit_holds_while_output_keeps_coming(self):
-        limit = 0.3
-        over = time.monotonic() + 2 * limit
+        def observer(launch):
+            while not launch.gone:
+                print("a line", file=launch.stdout)
+
+        self.answering(observer)
+        with Stopwatch() as took, self.assertRaisesRegex(TimeoutError, "has not answered in time"):
+            self.ask("a", timeout=0.3, stdout=io.StringIO())
+        self.assertLess(took.seconds, PATIENCE / 2)
+
+    def test_output_that_is_shown_slowly_does_not_count(self):
+        """As behind a pager: the host may have answered long before."""
+        limit, is_shown = 0.3, threading.Event()
 
         class Slow(io.StringIO):
             def write(self, text):
-                wait_until(lambda: time.monotonic() > over, "the time is over")
+                if not is_shown.is_set():
+                    begun = time.monotonic()
+                    wait_until(lambda: time.monotonic() > begun + 2 * limit, "the time is over")
+                    is_shown.set()
                 return super().write(text)
 
         def observer(launch):
-            for _ in range(1_000):
-                launch.stdout.write("x" * 65_535 + "\n")
+            print("a line", file=launch.stdout)
+            is_shown.wait(PATIENCE)
+            end = time.monotonic() + limit / 3
+            wait_until(lambda: time.monotonic() > end, "it waits")
+            print("another line", file=launch.stdout)
+            return 7
 
         self.answering(observer)
-        with self.assertRaisesRegex(TimeoutError, "has not answered in time"):
-            self.ask("a", timeout=limit, stdout=Slow())
+        out = Slow()
+        self.assertEqual(self.ask("a", timeout=limit, stdout=out), 7)
+        self.assertEqual(out.getvalue(), "a line\nanother line\n")
 
     def test_valid_and_invalid_limits(self):
         for answer, error in (
@@ -952,6 +970,23 @@ class TestAsk(AnswersTestCase):
         self.assertEqual(out.getvalue(), "caf\udcc3")
         self.assertEqual(ascii_only.buffer.getvalue(), rb"caf\udcc3")
 
+    def test_stream_in_another_encoding(self):
+        """One mark at its beginning, and its own ends of lines, whatever pieces the output comes in."""
+
+        def observer(launch):
+            for word in ("one", "two"):
+                print(word, file=launch.stdout, flush=True)
+                launch.stdout.buffer.write(b"caf\xc3")
+                launch.stdout.buffer.write(b"\xa9\n")
+
+        self.answering(observer)
+        for encoding in ("utf-16", "utf-8-sig", "cp1252"):
+            with self.subTest(encoding=encoding):
+                out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\r\n")
+                self.ask("a", stdout=out)
+                shown = out.buffer.getvalue().decode(encoding)
+                self.assertEqual(shown, "one\r\ncaf\u00e9\r\ntwo\r\ncaf\u00e9\r\n")
+
     def test_object_that_is_only_like_a_stream(self):
         """Its `write` returns nothing, as of many that are made for a test or a window."""
 
@@ -965,11 +1000,15 @@ class TestAsk(AnswersTestCase):
                 pass
 
         class Stream(Buffer):
-            encoding, buffer = "utf-8", Buffer()
+            encoding, buffer, shown = "utf-8", Buffer(), ""
 
         self.answering(lambda launch: print("shown", file=launch.stdout))
-        self.ask("a", stdout=Stream())
-        self.assertEqual(Stream.buffer.shown, b"shown\n")
+        stream = Stream()
+        self.ask("a", stdout=stream)
+        self.assertEqual((stream.shown, stream.buffer.shown.decode()), ("", "shown\n"))
+        stream.encoding = None  # then nothing says what its buffer takes
+        self.ask("a", stdout=stream)
+        self.assertEqual(stream.shown, "shown\n")
 
     def test_streams_of_this_process_by_default(self):
         self.answering(lambda launch: print("shown", file=launch.stdout))

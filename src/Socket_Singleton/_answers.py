@@ -6,6 +6,7 @@ significant byte first), and the content.
 
 import codecs
 import io
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -108,7 +109,9 @@ class Output:
             STDOUT: sys.stdout if stdout is None else stdout,
             STDERR: sys.stderr if stderr is None else stderr,
         }
-        self._decoders: dict[int, Any] = {}  # for streams that take text alone, or another encoding
+        # For streams that take only text, or have another encoding.
+        self._decoders: dict[int, Any] = {}
+        self._encoders: dict[int, Any] = {}
 
     def write(self, kind: int, data: bytes) -> None:
         """Show ``data`` at once, if this program has that stream; without any, show what was incomplete.
@@ -122,17 +125,11 @@ class Output:
         try:
             encoding = getattr(stream, "encoding", None) or ""
             buffer = getattr(stream, "buffer", None)
-            if encoding.lower().replace("_", "-") not in ("utf-8", "utf8") or buffer is None:
+            if buffer is None or encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
                 text = self._text(kind, data)
-                if not text:
-                    return
-                # What another encoding cannot hold is escaped, as Python does it for stderr.
-                data = text.encode(encoding, "backslashreplace") if encoding else b""
-                if buffer is None:
-                    stream.write(data.decode(encoding) if encoding else text)
-                    stream.flush()
-                    return
-            if data:
+                if text:
+                    self._write_text(kind, stream, buffer, encoding, text)
+            elif data:
                 _write_all(stream, buffer, data)
         except Exception as error:
             raise OutputError from error
@@ -142,6 +139,18 @@ class Output:
             self._decoders[kind] = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         decoder = self._decoders.get(kind)
         return "" if decoder is None else str(decoder.decode(data, final=not data))
+
+    def _write_text(self, kind: int, stream: "Any", buffer: "Any", encoding: str, text: str) -> None:
+        # What another encoding cannot hold is escaped, as Python does it for stderr.
+        if encoding and _may_be_full(buffer):
+            if kind not in self._encoders:
+                self._encoders[kind] = codecs.getincrementalencoder(encoding)("backslashreplace")
+            _write_all(stream, buffer, self._encoders[kind].encode(text))
+            return
+        if encoding:
+            text = text.encode(encoding, "backslashreplace").decode(encoding)
+        stream.write(text)
+        stream.flush()
 
     def show(self, answer: "str | int | None") -> "str | int | None":
         """Show an answer that is a text, on a line of its own; return the code for `SystemExit`.
@@ -157,13 +166,21 @@ class Output:
         return None
 
 
+def _may_be_full(buffer: "Any") -> bool:
+    """Whether ``buffer`` belongs to a descriptor that does not block, such as a pipe of Node.js."""
+    try:
+        return not os.get_blocking(buffer.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False  # there is none, or this system cannot tell
+
+
 def _write_all(stream: "Any", buffer: "Any", data: bytes) -> None:
     """Write ``data`` to the ``buffer`` of ``stream``, after what was written to that; wait while it is full.
 
-    Only one that does not block can be full, such as a pipe of Node.js; then it takes a part at a time.
+    Only one that does not block can be full; then it takes a part at a time.
     """
     _flush(stream, buffer)
-    rest = memoryview(data)
+    rest: Any = data
     while rest:
         try:
             written = buffer.write(rest)
@@ -173,7 +190,7 @@ def _write_all(stream: "Any", buffer: "Any", data: bytes) -> None:
             break  # an object that is like a buffer, and takes everything
         if not written:
             _wait_for_room(buffer)
-        rest = rest[written or 0 :]
+        rest = memoryview(rest)[written or 0 :]
     _flush(buffer, buffer)
 
 
@@ -204,8 +221,6 @@ def end_of_output(error: OutputError) -> "str | int":
 
 def forget_stdout() -> None:
     """Have the interpreter not try again, as it ends, to write what cannot be written."""
-    import os
-
     try:
         number, descriptor = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, number)

@@ -185,7 +185,8 @@ class Endpoint:
 
         Args:
             deadline: the time on the monotonic clock until which to hand over.
-            patience: the same for the answer, if the talk waits for one.
+            patience: the same for the answer, if the talk waits for one. While output is shown,
+                this clock stands still.
         """
         found, seen = self._converse(talk, deadline, patience)
         long = isinstance(talk, Parcel) and len(talk.packet) > _OLD_READ
@@ -252,10 +253,11 @@ def _exchange(sock: sockets.socket, talk: "Talk", deadline: float, patience: flo
                 said = False
                 _say(sock, say, talk.ends_stream, deadline)
             said = True
-            is_long = talk.owned
-            say = talk.feed(_receive(sock, patience, True) if is_long else _receive(sock, deadline))
-            if is_long and _is_late(talk, patience):
-                raise sockets.timeout
+            received = _receive(sock, patience, True) if talk.owned else _receive(sock, deadline)
+            begun = time.monotonic()
+            say = talk.feed(received)
+            # To show output may take long, and is no wait for the host: it may have answered meanwhile.
+            patience += time.monotonic() - begun
     except OSError as error:
         # Whatever failed here, the other side may have answered.
         received = _receive_once_more(sock, error, said, deadline)
@@ -265,11 +267,6 @@ def _exchange(sock: sockets.socket, talk: "Talk", deadline: float, patience: flo
             return _failure(error, said and talk.committed, talk.owned)
     assert talk.found is not None
     return talk.found, talk.seen
-
-
-def _is_late(talk: "Talk", patience: float) -> bool:
-    """Whether the time for the answer is over although something arrives all the time: output."""
-    return talk.found is None and time.monotonic() >= patience
 
 
 def _say(sock: sockets.socket, data: bytes, all_of_it: bool, deadline: float) -> None:
@@ -353,7 +350,7 @@ def hand_over(
     Args:
         new_talk: makes the talk for each try; None: only look whether a program listens.
         deadline: the time on the monotonic clock until which to hand over.
-        patience: the same for the answer, if the launch waits for one.
+        patience: the same for the answer, if the launch waits for one, as for `Endpoint.ask`.
         report: called with what was seen, the first time that nobody answers.
     """
     last, first = last_try(deadline), True

@@ -37,13 +37,15 @@ EXIT_TIME = 0.2
 THREAD_END_TIME = 0.5
 
 
-def _view(room: str, name: str, doc: str) -> "Any":
-    """Return a property that reads and writes the attribute ``name`` of ``room``."""
-    return property(
-        lambda app: getattr(getattr(app, room), name),
-        lambda app, value: setattr(getattr(app, room), name, value),
-        doc=doc,
-    )
+def _view(room: str, name: str, doc: str, then: str = "") -> "Any":
+    """Return a property that reads and writes the attribute ``name`` of ``room``, and then calls a method."""
+
+    def write(app: "Any", value: object) -> None:
+        setattr(getattr(app, room), name, value)
+        if then:
+            getattr(app, then)()
+
+    return property(lambda app: getattr(getattr(app, room), name), write, doc=doc)
 
 
 class Socket_Singleton:
@@ -106,7 +108,8 @@ class Socket_Singleton:
         answer (bool | float): a second launch waits until the observers have answered, shows
             what they print meanwhile, and exits with their answer. With a number, it waits
             for that many seconds at most and then fails with a message, although the host may
-            still act on the launch. Has no effect on the host. Needs a name.
+            still act on the launch. Time in which its own stdout does not accept the output is not
+            counted. Has no effect on the host. Needs a name.
         environ (Sequence[str]): the names of the environment variables that a second launch hands
             over if they are set, such as ``("XDG_ACTIVATION_TOKEN",)``. Needs a name.
 
@@ -141,7 +144,10 @@ class Socket_Singleton:
         "_settings", "notify_empty", "Whether observers are called for launches without arguments."
     )
     dispatch: "Callable[[Callable[[], object]], object] | None" = _view(
-        "_settings", "dispatch", "The function that takes observers to the thread where they should run."
+        "_settings",
+        "dispatch",
+        "The function that takes observers to the thread where they should run.",
+        then="_wake_delivery",
     )
 
     # For code that was written for 2.0.0.
@@ -517,6 +523,11 @@ class Socket_Singleton:
 
         return wait_for(self._host.given_up.wait, limit)
 
+    def _wake_delivery(self) -> None:
+        """Have launches that `dispatch` has refused tried again."""
+        if self._host is not None:
+            self._delivery.wake()
+
     def _end_with_interpreter(self) -> None:
         """At exit: free the port, give observers a moment to take what the host still owns, and release."""
         assert self._host is not None
@@ -587,8 +598,8 @@ class Socket_Singleton:
             argv (Sequence[str]): the arguments that the host's observers receive.
             name (str): the name of the host.
             secret (str | None): the secret of the host.
-            timeout (float | None): the maximum number of seconds for the whole call. ``None`` means
-                no limit.
+            timeout (float | None): the maximum number of seconds for the whole call, not counting the
+                time that ``stdout`` and ``stderr`` take. ``None`` means no limit.
             address (str): the address of the host, if it is not the one computed from the name. Giving
                 the default value is the same as leaving it out.
             port (int): the same for the port.

@@ -57,6 +57,7 @@ _LIMITS = {
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
     "TAKE_TIME": (_host, "_TAKE_TIME"),
+    "RETRY_TIME": (_delivery, "RETRY_TIME"),
     "STALL_TIME": (_replies, "STALL_TIME"),
     "MAX_UNSENT": (_replies, "MAX_UNSENT"),
     "MAX_UNSENT_IN_ALL": (_replies, "MAX_UNSENT_IN_ALL"),

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 MAX_LINES = 1000
 
 # Seconds until another attempt, if the observer thread could not be started, or ``dispatch`` has raised: soon
-# enough for a person who is waiting, and no burden to a system that is out of threads. The time doubles each
-# time that ``dispatch`` raises, because its event loop may be closed for good.
-_RETRY_TIME = 0.5
+# enough for a person who is waiting, and no burden to a system that is out of threads. For ``dispatch`` the
+# time doubles with each attempt, because its event loop may be closed for good.
+RETRY_TIME = 0.5
 _LONGEST_RETRY_TIME = 30.0
 
 # A time on the monotonic clock.
@@ -79,11 +79,11 @@ class Delivery:
         # When the I/O thread should try again to start the thread, and why that failed. Written in single
         # steps by whoever tried, who then calls `on_retry`. The error is logged and unset by the started
         # thread or by `stop`: logging runs the application's code, which the I/O thread must not do.
-        # The observer thread sets it too, if ``dispatch`` has raised.
         self.retry_at = _NEVER
         self._unstarted: BaseException | None = None
-        # What ``dispatch`` has raised last, and how long to wait then; used only by the observer thread.
-        self._refusal, self._refusal_pause = "", _RETRY_TIME
+        # What ``dispatch`` has raised last, when to try again, and how long to wait after that. Used only
+        # by the observer thread, which also waits for that time: the I/O thread may have ended.
+        self._refusal, self._redispatch_at, self._pause = "", _NEVER, RETRY_TIME
         self.on_retry: Callable[[], object]  # set by the host before its I/O thread starts
 
     # -- the I/O thread --
@@ -111,7 +111,7 @@ class Delivery:
             self.wake()
 
     def retry(self) -> None:
-        """Try again to start the observer thread, or to dispatch a launch, since `retry_at` has passed."""
+        """Try again to start the observer thread, since `retry_at` has passed."""
         self.retry_at = _NEVER
         self.wake()
 
@@ -186,7 +186,7 @@ class Delivery:
             # The system is out of threads; or `sys.excepthook` is None, as applications set it when
             # they exit, and then `threading` makes none.
             self._unstarted = error
-            self.retry_at = time.monotonic() + _RETRY_TIME
+            self.retry_at = time.monotonic() + RETRY_TIME
             self.on_retry()
 
     def _log_unstarted(self) -> None:
@@ -224,7 +224,14 @@ class Delivery:
                 return
             if idle is not None and not self._has_work():
                 idle.set()
+            self._wait_for_news()
+
+    def _wait_for_news(self) -> None:
+        """Wait for news, or until it is time to dispatch a launch again."""
+        if self._redispatch_at == _NEVER:
             self._news.acquire()
+        elif not self._news.acquire(timeout=max(self._redispatch_at - time.monotonic(), 0.0)):
+            self._redispatch_at = _NEVER
 
     def _work(self) -> bool:
         """Log an error, or print a line and deliver a launch; return False if there was nothing to do."""
@@ -264,39 +271,43 @@ class Delivery:
             dispatch(run)
         except BaseException as error:
             # If it has not run, it never will now. If it has, that is fine too.
-            has_run = not self.inbox.put_back(entry)
-            self._report_refusal(dispatch, error, is_final=has_run)
-            return has_run
-        self._refusal, self._refusal_pause = "", _RETRY_TIME
+            if self.inbox.put_back(entry):
+                self._refused(dispatch, error)
+                return False
+            log_error(self._settings, "Dispatch", dispatch, error)
+        self._refusal, self._redispatch_at, self._pause = "", _NEVER, RETRY_TIME
         return True
 
-    def _report_refusal(self, dispatch: Dispatch, error: BaseException, is_final: bool) -> None:
-        """Log what ``dispatch`` raised, once as long as nothing changes, and arrange for another attempt."""
+    def _refused(self, dispatch: Dispatch, error: BaseException) -> None:
+        """Log what ``dispatch`` has raised, once as long as it stays the same; decide when to try again."""
         refusal = text_of(error)
-        if is_final or self._refusal != refusal:
-            log_error(self._settings, "Dispatch", dispatch, error)
-        if not is_final and not self._stopped:
+        if self._refusal != refusal:
             self._refusal = refusal
-            self.retry_at = time.monotonic() + self._refusal_pause
-            self._refusal_pause = min(2 * self._refusal_pause, _LONGEST_RETRY_TIME)
-            self.on_retry()
+            log_error(self._settings, "Dispatch", dispatch, error)
+        if self._redispatch_at == _NEVER:  # else this attempt was made because of other news
+            self._redispatch_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_RETRY_TIME)
 
     # -- the observer thread, or wherever ``dispatch`` runs this --
 
     def _deliver(self, entry: Entry) -> None:
-        """Call the observers for one launch; put it back if there are none any more."""
-        points.reach("chosen")
-        override = None if entry.kept is not None else self._override
-        chosen = self.observers.choose() if override is None else None
-        if override is None and chosen is None:
-            self.inbox.put_back(entry)
-            self.wake()  # an observer may have been added meanwhile
-            return
-        launch = self._decode(entry)
-        if not self.inbox.begin(entry):
-            return  # it was dropped, or the host was released
+        """Call the observers for one launch; put it back if there are none any more.
+
+        Ctrl-C may come at any step, if this is the main thread. Before the launch has begun, it is put
+        back and comes again; after that, a launch that waits gets an answer. The loop gets the Ctrl-C.
+        """
         reply = entry.reply
         try:
+            points.reach("chosen")
+            override = None if entry.kept is not None else self._override
+            chosen = self.observers.choose() if override is None else None
+            if override is None and chosen is None:
+                self.inbox.put_back(entry)
+                self.wake()  # an observer may have been added meanwhile
+                return
+            launch = _decode(entry)  # before it begins, since it takes a while
+            if not self.inbox.begin(entry):
+                return  # it was dropped, or the host was released
             entry.clear()
             if reply is not None:
                 reply.begin()
@@ -307,26 +318,13 @@ class Delivery:
                 answer: object = Raised(launch)
             else:
                 answer = self._in_turn(launch, reply, chosen.call if chosen is not None else self._call)
-        except BaseException as error:
             if reply is not None:
+                reply.answer(answer)
+        except BaseException as error:
+            if is_interrupt(error) and self.inbox.put_back(entry):
+                self.wake()
+            elif reply is not None:
                 reply.answer(Raised(error))  # else it would wait for ever
-            raise
-        if reply is not None:
-            reply.answer(answer)
-
-    def _decode(self, entry: Entry) -> Launch | MemoryError:
-        """Return the launch in ``entry``, or the error if there is no memory for it.
-
-        That takes a while. If Ctrl-C comes meanwhile in the main thread, it has not begun, and comes again.
-        """
-        try:
-            points.reach("decode")
-            return entry.launch
-        except MemoryError as error:
-            return error
-        except BaseException:
-            self.inbox.put_back(entry)
-            self.wake()
             raise
 
     def _in_turn(
@@ -356,6 +354,15 @@ class Delivery:
             if reply is None or not reply.is_expected(error):
                 log_error(self._settings, "Observer", override, error)
             return Raised(error)
+
+
+def _decode(entry: Entry) -> Launch | MemoryError:
+    """Return the launch in ``entry``, or the error if there is no memory for it."""
+    try:
+        points.reach("decode")
+        return entry.launch
+    except MemoryError as error:
+        return error
 
 
 class _Ticket:

@@ -228,7 +228,7 @@ class Inbox:
         with self._lock:
             if entry.state != IN_HAND:
                 return False
-            del self._in_hand[entry]
+            self._in_hand.pop(entry, None)  # Ctrl-C may have interrupted `begin` halfway
             self._move(entry, "put back")
             if entry.kept is not None:
                 self._bytes_out += entry.size

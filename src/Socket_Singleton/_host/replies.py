@@ -265,11 +265,12 @@ class Reply:
             except OSError:
                 pass  # it has gone
         with self._lock:
-            if self.state == OVER:
-                return
-            self._queue.append(answer)  # type: ignore[arg-type]
-            self._move("answer")
-        self._notify()
+            if self.state != OVER:
+                self._queue.append(answer)  # type: ignore[arg-type]
+                self._move("answer")
+        # In any case, since Ctrl-C may have interrupted an earlier call at any step.
+        self._noticed = True
+        self._sender.send(self)
 
     def _move(self, event: str) -> None:
         self.state = NEXT[self.state][event]
