@@ -798,22 +798,33 @@ class TestKeyboardInterrupt(NamedTestCase):
         self.assertEqual((observer.calls, answers[0].outcome), ([("word",)], "answered"))
 
     def test_after_the_observer_was_called(self):
-        class Future:
+        class Interrupted(Exception):
             def add_done_callback(self, callback):
                 raise KeyboardInterrupt
 
+            def __str__(self):
+                raise KeyboardInterrupt
+
+        def observer(launch):
+            error = Interrupted()
+            if launch == ("raise",):
+                raise error
+            if launch == ("exit",):
+                raise SystemExit(error)
+            return error
+
         shelf, errors = Shelf(), []
-        self.named(dispatch=shelf).trace(lambda launch: Future())
-        for answer in (False, True):
-            with self.subTest(answer=answer):
+        self.named(dispatch=shelf).trace(observer)
+        for word, answer in (("return", False), ("return", True), ("raise", True), ("exit", True)):
+            with self.subTest(word, answer=answer):
                 thread = self.in_background(
-                    lambda answer=answer: errors.append(self.error_of_launch("word", answer=answer))
+                    lambda word=word, answer=answer: errors.append(self.error_of_launch(word, answer=answer))
                 )
                 shelf.wait_for(1)
                 with self.assertRaises(KeyboardInterrupt), self.assert_nothing_logged():
                     shelf.run()
                 self.join(thread)
-        self.assertEqual([error.outcome for error in errors], ["delivered", "refused"])
+        self.assertEqual([error.outcome for error in errors], ["delivered", *["refused"] * 3])
 
     @unittest.skipUnless(sys.version_info >= (3, 15), "a lock may stay held (CPython, issues 74174, 148874)")
     @unittest.skipUnless(hasattr(signal, "setitimer"), "this system has no timer that sends signals")

@@ -970,6 +970,36 @@ class TestAsk(AnswersTestCase):
         self.assertEqual(out.getvalue(), "caf\udcc3")
         self.assertEqual(ascii_only.buffer.getvalue(), rb"caf\udcc3")
 
+    @needs_unix_descriptors
+    def test_stream_that_is_full_already_and_does_not_block(self):
+        """What this program has printed itself comes first, and nothing is lost."""
+        text = "\u00e9" * 300_000
+
+        class Raw(io.FileIO):
+            def write(self, data):
+                size = super().write(data)
+                if size is None:
+                    is_full.set()
+                return size
+
+        self.answering(lambda launch: print(text, file=launch.stdout))
+        for encoding in ("utf-8", "latin-1"):
+            is_full = threading.Event()
+            read, write = os.pipe()
+            os.set_blocking(write, False)
+            with self.subTest(encoding=encoding), open(read, "rb") as reader:
+                raw = Raw(write, "wb")
+                filled = 0
+                while not is_full.is_set():
+                    filled += raw.write(b"." * 1024) or 0
+                is_full.clear()
+                out = io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding)
+                out.write("before ")
+                asking = self.in_background(lambda out=out: self.ask("a", stdout=out) or out.close())
+                self.assertTrue(is_full.wait(PATIENCE))
+                self.assertEqual(reader.read()[filled:].decode(encoding), f"before {text}\n")
+                self.join(asking)
+
     def test_stream_in_another_encoding(self):
         """One mark at its beginning, and its own ends of lines, whatever pieces the output comes in."""
 

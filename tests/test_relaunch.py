@@ -346,12 +346,12 @@ class TestRelaunch(RelaunchTestCase):
     def test_a_launch_starts_where_it_was_started(self):
         """And with its variables, unless others are given; at the root if its folder was deleted."""
         script, here, there = self.script(), str(self.make_folder()), str(self.make_folder())
-        launch = {"cwd": here, "environ": {"MARK": "its own"}}
+        launch, root = {"cwd": here, "environ": {"MARK": "its own"}}, self.folder.anchor
         for launched, popen, cwd, mark in (
             (launch, {}, here, "its own"),
             (launch, {"cwd": there, "env": {"MARK": "given"}}, there, "given"),
             ({**launch, "cwd": None}, {}, str(self.folder), "its own"),
-            ({**launch, "cwd": os.path.join(here, "deleted")}, {}, os.path.abspath(os.sep), "its own"),
+            ({**launch, "cwd": os.path.join(here, "deleted")}, {}, root, "its own"),
         ):
             with self.subTest(launched=launched, popen=popen):
                 _, second = self.relaunched(sys.executable, script, launch=launched, popen=popen)

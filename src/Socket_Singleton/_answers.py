@@ -206,7 +206,7 @@ def _flush(stream: "Any", buffer: "Any") -> None:
 def _wait_for_room(buffer: "Any") -> None:
     from ._wakeup import wait_until_writable
 
-    if not wait_until_writable(buffer.fileno()):
+    if not wait_until_writable(buffer.fileno()):  # pragma: no cover (Windows)
         raise BlockingIOError("the stream is full, and does not block")
 
 

@@ -40,7 +40,9 @@ def log_error(settings: Settings, role: str, culprit: object, error: BaseExcepti
     try:
         name = getattr(culprit, "__name__", culprit)
         text = f"{role} {name} raised exception: {type(error).__name__}: {error}"
-    except BaseException:  # the culprit's or the error's own, as text
+    except BaseException as failure:  # the culprit's or the error's own, as text
+        if is_interrupt(failure):
+            raise
         text = f"{role} of {type(culprit)} raised exception: {type(error).__name__}"
     say(settings, text)
     try:
@@ -61,5 +63,7 @@ def _print_error(text: str, error: BaseException) -> None:
             stderr.write(text + "\n")
             # Python's own, since it needs no import and no file to do so.
             sys.__excepthook__(type(error), error, error.__traceback__)
-    except BaseException:
-        pass  # it is closed, or full, or an object of the application's
+    except BaseException as failure:
+        if is_interrupt(failure):
+            raise
+        # Else it is closed, or full, or an object of the application's.
