@@ -485,7 +485,7 @@ class TestVerboseLines(SingletonTestCase):
         def unshowable(args, kind):
             raise Unshowable(kind)
 
-        for kind in (ValueError, SystemExit, KeyboardInterrupt):
+        for kind in (ValueError, SystemExit, GeneratorExit):  # Ctrl-C is another thing: TestKeyboardInterrupt
             observers = {
                 "exception": functools.partial(unshowable, kind=kind),
                 "observer": Nameless(kind),
