@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import math
 import queue
 import selectors
 import sys
@@ -316,6 +317,20 @@ class TestDispatch(SingletonTestCase):
         app.trace(self.observer)
         return app
 
+    @staticmethod
+    def refusing(times: float, before=lambda: None):
+        """Return the calls that a dispatch refuses, up to ``times``, after ``before``; and that dispatch."""
+        refused = []
+
+        def dispatch(call):
+            if len(refused) < times:
+                before()
+                refused.append(call)
+                raise RuntimeError("not now")
+            call()
+
+        return refused, dispatch
+
     def send(self, *argv: str) -> None:
         Socket_Singleton.send(argv, port=self.port, timeout=PATIENCE)
 
@@ -385,14 +400,7 @@ class TestDispatch(SingletonTestCase):
 
     def test_launch_that_was_refused_is_dispatched_again(self):
         """By itself, since a launch that waits for an answer may be the last one."""
-        refused = []
-
-        def dispatch(call):
-            if len(refused) < 2:
-                refused.append(call)
-                raise RuntimeError("not now")
-            call()
-
+        refused, dispatch = self.refusing(2)
         app = self.host(dispatch)
         with self.expect_log("Dispatch dispatch raised exception: RuntimeError: not now"):  # once
             self.send("word")
@@ -400,14 +408,7 @@ class TestDispatch(SingletonTestCase):
         self.assertEqual((len(refused), app.arguments), (2, ()))
 
     def test_others_that_arrive_meanwhile_put_nothing_off(self):
-        refused = []
-
-        def dispatch(call):
-            if len(refused) < 8:
-                refused.append(call)
-                raise RuntimeError("not now")
-            call()
-
+        refused, dispatch = self.refusing(8)
         self.host(dispatch)
         words = [str(number) for number in range(8)]
         with self.expect_log(
@@ -420,15 +421,7 @@ class TestDispatch(SingletonTestCase):
         self.assertLess(took.seconds, 5)
 
     def test_launch_that_was_refused_after_the_port_was_given_up(self):
-        refused = []
-
-        def dispatch(call):
-            if not refused:
-                refused.append(call)
-                wait_until(lambda: not app._listening, "the port is given up")
-                raise RuntimeError("not now")
-            call()
-
+        _, dispatch = self.refusing(1, lambda: wait_until(lambda: not app._listening, "it is given up"))
         app = self.host(dispatch, release_threshold=1)
         with self.expect_log("Dispatch dispatch raised exception: RuntimeError: not now"):
             self.send("word")
@@ -445,6 +438,18 @@ class TestDispatch(SingletonTestCase):
             self.wait_for_arguments(app, ("word",))
         app.dispatch = None
         self.observer.wait_for(("word",))
+
+    def test_another_dispatch_that_refuses_is_reported_too(self):
+        """Although it raises the same, and tried again as soon as the first one was."""
+        (by_one, one), (by_another, another) = self.refusing(math.inf), self.refusing(1)
+        message = "Dispatch dispatch raised exception: RuntimeError: not now"
+        app = self.host(one)
+        with self.expect_log(message, message):
+            self.send("word")
+            wait_until(lambda: by_one, "it was refused")
+            app.dispatch = another
+            self.observer.wait_for(("word",))
+        self.assertEqual(len(by_another), 1)
 
     def test_asyncio_loop_whose_program_ends(self):
         """The loop is closed when the interpreter ends with a launch left: it ends soon and reports that."""

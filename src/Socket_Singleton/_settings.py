@@ -8,7 +8,7 @@ from ._packet import encode_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Sequence, TypeVar
+    from typing import Any, Callable, Iterable, Sequence, TypeVar
 
     Number = TypeVar("Number", int, float)
     Dispatch = Callable[[Callable[[], object]], object]
@@ -49,10 +49,10 @@ class Settings:
         return encode_secret(self.secret)
 
 
-def words(argv: "Sequence[str]") -> "tuple[str, ...]":
+def words(argv: "Iterable[str]", name: str = "argv", what: str = "str") -> "tuple[str, ...]":
     """Return ``argv`` as a tuple; a single string is a mistake."""
     if isinstance(argv, (str, bytes)) or not hasattr(argv, "__iter__"):
-        raise TypeError(f"argv must be a sequence of str, not {argv!r}")
+        raise TypeError(f"{name} must be a sequence of {what}, not {argv!r}")
     return tuple(argv)
 
 
@@ -148,9 +148,7 @@ def is_limit(answer: "bool | float") -> bool:
 
 def variables(environ: "Sequence[str]") -> "tuple[str, ...]":
     """Return the names of variables as a tuple; a single string is a mistake."""
-    if isinstance(environ, (str, bytes)) or not hasattr(environ, "__iter__"):
-        raise TypeError(f"environ must be a sequence of variable names, not {environ!r}")
-    names = tuple(environ)
+    names = words(environ, "environ", "variable names")
     for name in names:
         if not encode_text("a name in environ", name) or "=" in name:
             raise ValueError(f"environ must contain variable names, not {name!r}")

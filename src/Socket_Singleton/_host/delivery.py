@@ -81,9 +81,7 @@ class Delivery:
         # thread or by `stop`: logging runs the application's code, which the I/O thread must not do.
         self.retry_at = _NEVER
         self._unstarted: BaseException | None = None
-        # What ``dispatch`` has raised last, when to try again, and how long to wait after that. Used only
-        # by the observer thread, which also waits for that time: the I/O thread may have ended.
-        self._refusal, self._redispatch_at, self._pause = "", _NEVER, RETRY_TIME
+        self._forget_refusal()
         self.on_retry: Callable[[], object]  # set by the host before its I/O thread starts
 
     # -- the I/O thread --
@@ -226,6 +224,17 @@ class Delivery:
                 idle.set()
             self._wait_for_news()
 
+    def _forget_refusal(self, by: Dispatch | None = None) -> None:
+        """Begin anew with what ``dispatch`` refuses.
+
+        These are the function that has refused a launch, what it has raised last, when to try again, and
+        how long to wait after that. Used only by the observer thread, which also waits for that time: the
+        I/O thread may have ended.
+        """
+        self._refused_by, self._refusal = by, ""
+        self._redispatch_at: float = _NEVER
+        self._pause: float = RETRY_TIME
+
     def _wait_for_news(self) -> None:
         """Wait for news, or until it is time to dispatch a launch again."""
         if self._redispatch_at == _NEVER:
@@ -275,11 +284,13 @@ class Delivery:
                 self._refused(dispatch, error)
                 return False
             log_error(self._settings, "Dispatch", dispatch, error)
-        self._refusal, self._redispatch_at, self._pause = "", _NEVER, RETRY_TIME
+        self._forget_refusal()
         return True
 
     def _refused(self, dispatch: Dispatch, error: BaseException) -> None:
         """Log what ``dispatch`` has raised, once as long as it stays the same; decide when to try again."""
+        if self._refused_by is not dispatch:
+            self._forget_refusal(by=dispatch)
         refusal = text_of(error)
         if self._refusal != refusal:
             self._refusal = refusal

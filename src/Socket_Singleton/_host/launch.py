@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .. import _settings
 from .._answers import STDERR, STDOUT
 from .streams import Stream
 
@@ -64,9 +65,7 @@ class Launch(Words):
         """Make a launch."""
         own = arguments is None
         words = getattr(sys, "argv", [])[1:] if arguments is None else arguments
-        if isinstance(words, (str, bytes)):
-            raise TypeError(f"arguments must be a sequence of str, not {words!r}")
-        launch = super().__new__(cls, words)
+        launch = super().__new__(cls, _settings.words(words, "arguments"))
         launch.cwd = working_directory() if own and cwd is None else cwd
         launch.environ = (os.environ if own else {}) if environ is None else environ
         streams = {
