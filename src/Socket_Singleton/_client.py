@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
         ends_stream: bool  # whether to end the stream once everything is sent
         committed: bool  # everything is sent, so the host may own the launch even if it does not answer
+        asks: bool  # whether the launch waits for an answer
         owned: bool  # the host owns the launch, and has not answered yet
         answer: Any  # the frame with the answer, for `_answers.read`
         found: str | None  # an `Answer`, once it is known
@@ -80,8 +81,9 @@ _OLD_READ = 1024
 # busy with an observer. Our host waits for more bytes during that time.
 _OLD_TIME = 0.5
 
-# Bytes read of an answer at a time.
-_READ_SIZE = 256 * 1024
+# Bytes read at a time: of an answer, and of everything else, which is short. A buffer for an answer would
+# cost each launch 50 µs, since Python requests that much memory from the system itself.
+_ANSWER_READ, _READ = 256 * 1024, 4 * 1024
 
 # The longest time in seconds for which a socket is asked to wait.
 _LONGEST_WAIT = 24 * 60 * 60.0
@@ -245,7 +247,7 @@ def _exchange(sock: sockets.socket, talk: "Talk", deadline: float, patience: flo
         # If anything ends this launch halfway, the host must see a reset: an orderly end
         # would make half a packet look like a whole one.
         _system.close_resets(sock)
-        if patience:
+        if talk.asks:
             _system.keep_alive(sock)
         say = talk.open(sock.getpeername())
         while talk.found is None:
@@ -285,7 +287,7 @@ def _receive(sock: sockets.socket, deadline: float, is_long: bool = False) -> by
                 from ._wakeup import wait_to_receive
 
                 wait_to_receive(sock, left)
-            return sock.recv(_READ_SIZE)
+            return sock.recv(_ANSWER_READ if is_long else _READ)
         except sockets.timeout:
             # Trust the system, and not the clock of this program, which a test may have stopped, unless the
             # system was asked to wait for less time, or a signal ended the wait.

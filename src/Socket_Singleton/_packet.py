@@ -101,6 +101,7 @@ class Parcel:
     # See `_client.Talk`.
     ends_stream = True
     committed = True
+    asks = False
     owned = False
     answer = None
 
