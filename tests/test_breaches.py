@@ -435,6 +435,7 @@ class TestPortForAnybody(NamedTestCase):
 
     def check_peer_that_stays(self) -> None:
         """Check that the host ends the connection of a peer that was answered but stays."""
+        self.enter(inside.limits(LEAVE_TIME=0.2))
         app = self.singleton(address=self.address, port=self.port, secret="hush")
         peer = self.connect()
         peer.sendall(b"wrong\0word\0")

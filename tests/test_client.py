@@ -339,6 +339,7 @@ class TestStrangers(ClientTestCase):
     def test_port_that_is_bound_and_does_not_listen(self):
         self.bound()
         self.check("refused", outcome="nobody", send=ConnectionRefusedError, runs=False)
+        self.enter(inside.limits(HAND_OVER_TIME=0.3))
         # Even a launch that hands nothing over must not end silently: no instance is running.
         self.assertIs(self.second_launch(client=False).delivered, False)
 
@@ -404,7 +405,8 @@ class TestStoppedHost(ClientTestCase):
         host = self.start_host()
         with host.stopped():
             words = ["x" * 100_000] * 70  # more than the system buffers for a peer
-            self.assertIs(self.second_launch(*words).delivered, False)
+            with inside.limits(HAND_OVER_TIME=0.5):
+                self.assertIs(self.second_launch(*words).delivered, False)
         self.assertEqual(self.exchange(b"later\0"), ACK)
         host.expect("later")
         self.assertEqual(host.lines, ["Singleton locked", "later"])

@@ -337,8 +337,9 @@ class TestCommand(SingletonTestCase):
 
     def test_run_if_nobody_accepts_connections(self):
         self.bound()
-        for options in ([], ["--no-forward", "--exit-code", "0"]):
-            self.assert_fails_with(self.call("run", *options, "--", "echo", "no", status=1), str(self.port))
+        options = [], ["--no-forward", "--exit-code", "0"]
+        for program in [self.begin("run", *each, "--", "echo", "no") for each in options]:
+            self.assert_fails_with(self.finish(program, 1), str(self.port))
 
     def test_run_waits(self):
         first = self.begin("run", "--", *HOLD, ready="up")
@@ -361,26 +362,17 @@ class TestCommand(SingletonTestCase):
     def test_waiting_run_prints_a_message_in_a_terminal(self):
         home = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, home)
-        env = {"HOME": home}
+        env, begun = {"HOME": home}, []
         for place, whom in (
             (("--port", self.port), f"127.0.0.1 port {self.port}"),
             (("--name", "org.example.waiting", "--port", free_port()), "org.example.waiting (process {})"),
         ):
+            module = ("-m", "Socket_Singleton", *place, "run")
+            first = self.start(*module, "--", *HOLD, ready="up", env=env)
+            command = (sys.executable, *module, "--wait", "60", "--", "echo", "on")
+            begun.append((first, self.start("-c", IN_A_TERMINAL, *command, env=env), whom))
+        for first, second, whom in begun:
             with self.subTest(whom=whom):
-                first = self.start("-m", "Socket_Singleton", *place, "run", "--", *HOLD, ready="up", env=env)
-                command = (
-                    sys.executable,
-                    "-m",
-                    "Socket_Singleton",
-                    *place,
-                    "run",
-                    "--wait",
-                    "60",
-                    "--",
-                    "echo",
-                    "on",
-                )
-                second = self.start("-c", IN_A_TERMINAL, *command, env=env)
                 shown = whom.format(first.pid)
                 second.expect(f"Socket_Singleton: waiting for {shown} to end, for 60 seconds at most")
                 first.write("0\n")

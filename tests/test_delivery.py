@@ -400,6 +400,7 @@ class TestDispatch(SingletonTestCase):
 
     def test_launch_that_was_refused_is_dispatched_again(self):
         """By itself, since a launch that waits for an answer may be the last one."""
+        self.enter(inside.limits(RETRY_TIME=0.1))
         refused, dispatch = self.refusing(2)
         app = self.host(dispatch)
         with self.expect_log("Dispatch dispatch raised exception: RuntimeError: not now"):  # once

@@ -502,7 +502,7 @@ class TestNamedStrangers(CommandTestCase):
 
     def test_program_that_resets_each_connection(self):
         """It may be a host that is ending, so each way tries again as long as there is time."""
-        self.enter(inside.limits(HAND_OVER_TIME=0.7))
+        self.enter(inside.limits(HAND_OVER_TIME=0.7, LOOK_TIME=0.3))
         self.serve(close_resets)
         options = ({}, {"client": False})
         with Stopwatch() as took:
@@ -614,7 +614,8 @@ class TestNamedStrangers(CommandTestCase):
 
     def test_port_that_is_bound_and_does_not_listen(self):
         self.bound()
-        error = self.named_launch("word")
+        with inside.limits(HAND_OVER_TIME=0.3):
+            error = self.named_launch("word")
         self.assertIs(error.delivered, False)
         for word in (self.name, str(self.port), "refused"):
             self.assertIn(word, str(error))

@@ -73,9 +73,12 @@ class TestNetworks(NamedTestCase):
     def host_in(self, network: Network, **options):
         return self.start_program(network.command(sys.executable, ANSWERING, self.name), "host", **options)
 
-    def status_in(self, network: Network, status: int, *options):
+    def begin_status(self, network: Network, *options):
         command = (sys.executable, "-m", "Socket_Singleton", "status", "--name", self.name, *options)
-        return self.finish(self.start_program(network.command(*command)), status)
+        return self.start_program(network.command(*command))
+
+    def status_in(self, network: Network, status: int, *options):
+        return self.finish(self.begin_status(network, *options), status)
 
     def relay_into(self, network: Network, place: str):
         """Have another user listen in ``network`` at this test's place, and pass all on to ``place``."""
@@ -251,8 +254,8 @@ class TestNetworks(NamedTestCase):
     def test_loopback_that_is_down_does_not_mean_not_running(self):
         inside.identity(self.name)
         network = Network(self, loopback=False)
-        for options in ((), ("--port", self.port)):
-            status = self.status_in(network, 2, *options)
+        for status in [self.begin_status(network, *options) for options in ((), ("--port", self.port))]:
+            self.finish(status, 2)
             self.assertEqual(status.out, "")
             self.assertIn(f"cannot tell whether {self.name} is running", status.err)
             self.assertIn(os.strerror(errno.ENETUNREACH), status.err)

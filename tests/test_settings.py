@@ -538,7 +538,7 @@ class TestVerboseLines(SingletonTestCase):
 
     def test_verbose_connection_failure(self):
         self.bound()
-        with Printed() as printed:
+        with Printed() as printed, inside.limits(HAND_OVER_TIME=0.3):
             self.assertIs(self.second_launch("word", verbose=True).delivered, False)
         failed = f"Socket_Singleton: Failed to connect to existing instance on 127.0.0.1:{self.port}"
         self.assertEqual(printed.out.count("\n"), 1)
