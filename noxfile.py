@@ -38,10 +38,10 @@ STRICT = {
 }
 
 # Run `tests.in_between`, whose docstring says why that is enough. The workflow runs all tests on these too.
-IN_BETWEEN = ("3.8", "3.9", "3.10", "3.13")
+IN_BETWEEN = ("3.8", "3.9", "3.10", "3.12", "3.13")
 
 # Run all tests in an awkward place, as this user.
-AWKWARD = {"3.7": "root", "3.12": "nobody"}
+AWKWARD = {"pypy3": "root", "3.7": "nobody"}
 
 # Skipped while coverage is measured.
 NOT_WITH_COVERAGE = ("TestInterrupted.test_at_any_step", "TestInterpretersBesideTheMainOne")
@@ -205,7 +205,7 @@ def windows(session: nox.Session) -> None:
 def tests(session: nox.Session, python: str) -> None:
     """All tests on one interpreter, or those that are most likely to differ there.
 
-    CPython 3.7 and 3.12 run them in awkward places for a clone, one as root and one as a user without rights
+    PyPy and CPython 3.7 run them in awkward places for a clone, one as root and one as a user without rights
     and without a home; 3.15 with -X dev and -W error. The others run them as users do.
     """
     command = find_python(python)
