@@ -1,24 +1,17 @@
-"""How many launches and names examples/cluster.py can serve, and how soon a lost host is replaced.
+"""How many launches examples/cluster.py can serve, and how soon a lost host is replaced.
 
     python benchmarks/cluster.py
     python benchmarks/cluster.py --quick
 
 This needs psycopg and PostgreSQL, of which it starts a server of its own. Launches are forked children with
-a connection each, so the figures do not include the start of an interpreter. The hosts of many names are
-connections of this process. The exit status is 1 if a launch was lost, done twice, or done by an old host.
-All figures are from this machine, with client and server on it.
+a connection each, so the figures do not include the start of an interpreter. The exit status is 1 if a launch
+was lost, done twice, or done by an old host. All figures are from this machine, with client and server on it.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import itertools
 import os
-import random
-import re
-import resource
-import selectors
 import signal
 import statistics
 import sys
@@ -61,7 +54,7 @@ class Launches:
     def __init__(self, server):
         self.server, self.begun, self.ended = server, {}, {}
 
-    def begin(self, name, *args, database="postgres"):
+    def begin(self, name, *args):
         pid = os.fork()
         if pid:
             self.begun[pid] = time.monotonic()
@@ -70,7 +63,7 @@ class Launches:
         try:
             # Lost hosts would fill stderr with messages.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            dsn = f"{self.server.dsn} dbname={database} application_name={os.getpid()}"
+            dsn = f"{self.server.dsn} dbname=postgres application_name={os.getpid()}"
             app = cluster.ClusterSingleton(name, dsn, argv=args, lease=LEASE)
             app.trace(work, app)
             app.run()
@@ -178,101 +171,20 @@ def measure_launches(server, launches, queue):
         print(f"a row takes {size / rows:.0f} bytes on disk, indexes included, for a day")
 
 
-def memory_of(folder):
-    """Return the bytes of the server's processes; what they share is counted once."""
-    total = 0
-    for path in Path("/proc").glob("[0-9]*/smaps_rollup"):
-        with contextlib.suppress(OSError):
-            if os.readlink(path.parent / "cwd").startswith(str(folder)):
-                total += int(re.search(r"^Pss: +(\d+)", path.read_text(), re.MULTILINE).group(1)) * 1024
-    return total
-
-
-def hold(server, name, database):
-    """Return the host of a name; it is nothing but a connection of this process."""
-    dsn = f"{server.dsn} dbname={database}"
-    app = cluster.ClusterSingleton(name, dsn, argv=[], lease=600)  # seconds, since nothing renews it
-    app._take()  # its own launch, without an observer
-    app.trace(work, app)
-    return app
-
-
-def launch(server, hosts, places, count):
-    """Return how long each of ``count`` launches of these hosts' names took, and all of them together."""
-    shuffled = itertools.cycle(random.sample(places, len(places)))
-    launches, start = Launches(server), time.monotonic()
-    with selectors.DefaultSelector() as selector:
-        for app in hosts:
-            selector.register(app.connection.fileno(), selectors.EVENT_READ, app)
-        while len(launches.ended) < count:
-            while len(launches.begun) < min(count, len(launches.ended) + AT_ONCE):
-                name, database = next(shuffled)
-                launches.begin(name, "a word", database=database)
-            for key, _ in selector.select(LOOK):
-                while key.data._take():
-                    pass
-            launches.reap()
-    if any(status for status, _ in launches.ended.values()):
-        sys.exit("a launch has failed")
-    return launches.times(), time.monotonic() - start
-
-
-def count_rows(server, table, database="postgres"):
-    with server.connect(database) as connection:
-        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-
-
-def measure_names(server, names, databases, launches):
-    """Measure many names that are spread over several databases of the server."""
-    spread = [f"names{databases}_{number}" for number in range(databases)]
-    for database in spread:
-        with server.connect() as connection:
-            connection.execute(f"CREATE DATABASE {database}")
-        with server.connect(database) as connection:
-            connection.execute(EFFECTS)
-    places = [(f"name {number}", spread[number % databases]) for number in range(names)]
-    before, start = memory_of(server.folder), time.monotonic()
-    hosts = [hold(server, name, database) for name, database in places]
-    opened = time.monotonic() - start
-    held, each = count_rows(server, f"({HELD}) AS held"), (memory_of(server.folder) - before) / names
-    print(f"{held} names held, by as many connections, in {databases} databases:", end=" ")
-    print(f"{names / opened:.0f} opened a second; {each / 2**20:.1f} MiB of the server's memory for each")
-    times, taken = launch(server, hosts, places, launches)
-    print(f"    launches to them, {AT_ONCE} at a time: {launches / taken:.0f} a second;", end=" ")
-    print(f"each {milliseconds(times)}")
-    start = time.monotonic()
-    for app in hosts:
-        app._take()
-    print(f"    a host's look, once in {LEASE / 3:g} s: {(time.monotonic() - start) / names * 1000:.1f} ms")
-    done = sum(count_rows(server, "effects", database) for database in spread)
-    if (held, count_rows(server, f"({HELD}) AS held"), done) != (names, names, launches):
-        sys.exit(f"{held} of {names} names were held; of {launches} launches, {done} effects")
-    for app in hosts:
-        app.connection.close()
-
-
 def main():
     sys.stdout.reconfigure(line_buffering=True)  # show each figure at once
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="measure little: a test that everything works")
-    parser.add_argument("--names", type=int, help="how many to hold (2500, or 50 with --quick)")
-    parser.add_argument("--databases", type=int, default=50, help="how many the names are spread over")
-    options = parser.parse_args()
-    quick = options.quick
+    quick = parser.parse_args().quick
     if missing():
         sys.exit(missing())
-    names = options.names or (50 if quick else 2500)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file
-    server = Server(max_connections=names + 100)
+    server = Server()
     try:
         with server.connect() as connection:
             connection.execute(EFFECTS)
         launches, hosts = (60, 2) if quick else (600, 24)
         measure_takeover(server, launches, hosts)
         measure_launches(server, launches, 200 if quick else 2000)
-        for held, databases in ((max(1, names // 10), 1), (names, options.databases)):
-            measure_names(server, held, databases, 50 if quick else 300)
     finally:
         server.remove()
 
