@@ -14,7 +14,7 @@ from Socket_Singleton import Launch, Socket_Singleton
 
 def open_files(launch):
     for name in launch:
-        print("opening", os.path.normpath(os.path.join(launch.cwd, name)), flush=True)
+        print("opening", os.path.normpath(os.path.join(launch.cwd or "", name)), flush=True)
 
 
 with Socket_Singleton(name="org.example.open-files") as app:  # a second launch exits here

@@ -20,7 +20,7 @@ lock = threading.Lock()  # guards `waiting`, because observers run on another th
 
 
 def open_documents(launch):
-    paths = {os.path.normpath(os.path.join(launch.cwd, name)) for name in launch}
+    paths = {os.path.normpath(os.path.join(launch.cwd or "", name)) for name in launch}
     closed = Future()
     with lock:
         waiting[closed] = set(paths)

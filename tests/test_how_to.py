@@ -127,7 +127,17 @@ class TestHowTo(PageTestCase):
             with self.assertLogs("Socket_Singleton"):
                 self.assertEqual(self.ends(command, "what", status=1), ("printed", "KeyError: 'what'"))
 
-    def check_notes(self, app, usage, mistake):
+    @unittest.skipIf(os.name == "nt", "Windows has no SIGINT to send")
+    def test_a_command_that_asks_ends_by_ctrl_c(self):
+        command = self.app("commands.md", "A command that asks")
+        with Socket_Singleton(name=self.name) as app:
+            asking = self.start(command, "word")
+            wait_until(lambda: app.arguments, "it waits for its answer")
+            asking.process.send_signal(signal.SIGINT)
+            self.finish(asking, 130)
+        self.assertEqual((asking.out, asking.err), ("", ""))
+
+    def check_notes(self, app, usage, *mistakes):
         # As in a terminal: what is printed to a launch must not have colours for it.
         service = self.start(app, ready="The service is running.", env={"FORCE_COLOR": "1"})
         self.assertEqual(self.ends(app, "add", "milk"), ("", ""))
@@ -137,19 +147,23 @@ class TestHowTo(PageTestCase):
             out, err = self.ends(app, *words)
             self.assertRegex(out, rf"\A{usage}")
             self.assertEqual(err, "")
-        out, err = self.ends(app, "paint", status=2)
-        self.assertEqual(out, "")
-        self.assertRegex(err, rf"(?s)\A{usage}.*{mistake}")
+        for *words, text in mistakes:
+            out, err = self.ends(app, *words, status=2)
+            self.assertEqual(out, "")
+            self.assertRegex(err, rf"(?s)\A{usage}.*{text}")
         self.assertEqual(self.ends(app, "stop"), ("", ""))
         self.finish(service)
         self.assertEqual((service.lines, service.err), (["The service is running."], ""))
 
     def test_argparse(self):
-        self.check_notes(self.app("commands.md", "argparse"), "usage: notes", "invalid choice: '?paint")
+        mistakes = ("paint", "invalid choice: '?paint"), ("arguments are required: command",)
+        self.check_notes(self.app("commands.md", "argparse"), "usage: notes", *mistakes)
 
     def test_click(self):
         self.need("click")
-        self.check_notes(self.app("commands.md", "click"), "Usage: notes", "No such command 'paint'")
+        self.check_notes(
+            self.app("commands.md", "click"), "Usage: notes", ("paint", "No such command 'paint'")
+        )
 
     # -- services.md --
 
@@ -173,6 +187,8 @@ class TestHowTo(PageTestCase):
         service = self.start(app, ready="The service is running.")
         self.assertEqual(self.ends(app, "stop"), ("", ""))
         self.finish(service)
+        said = "The service is running.\nworking on stop"
+        self.assertEqual(self.ends(app, "stop"), (said, ""), "it does what it was started with, too")
 
     def run_daemon(self, app, *words):
         """Run it until the shell continues; return the file that the daemon prints to."""
@@ -275,6 +291,11 @@ class TestHowTo(PageTestCase):
         self.app("testing.md", "Names that do not collide", number=1, name="test_app.py")
         program = self.finish(self.start("-m", "pytest", "test_app.py", cwd=self.folder))
         self.assertIn("2 passed", program.out)
+
+    def test_tests_within_one_process(self):
+        self.app("testing.md", "Within one process", name="test_app.py")
+        program = self.finish(self.start("-m", "unittest", "test_app.py", cwd=self.folder))
+        self.assertIn("Ran 1 test", program.err)
 
     def test_observers_alone(self):
         app = self.app("testing.md", "Observers alone")

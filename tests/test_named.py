@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import itertools
 import math
 import os
@@ -67,6 +68,41 @@ class TestNamed(CommandTestCase):
             self.assertEqual((error.delivered, error.pid), (True, os.getpid()))
             self.assertEqual((error.address, error.port), (self.address, self.port))
         launches.wait_for(*cases)
+
+    def test_message_says_which_process_the_other_instance_is(self):
+        self.named()
+        instance = f"Another instance of {self.name} (process {os.getpid()}) is already bound & listening @ "
+        self.assertTrue(str(self.named_launch()).startswith(instance))
+
+    def test_control_characters_of_a_name_are_escaped_in_messages(self):
+        """A terminal would obey them; they may be part of a path."""
+        name = f"{self.name}\n\x1b[31m\udcff"
+        escaped = f"{self.name}\\n\\x1b[31m\\udcff'"
+        with self.assertRaises(ConnectionRefusedError) as caught:
+            Socket_Singleton.send([], name=name)
+        texts = [
+            str(caught.exception),
+            self.finish(self.command("status", "--name", os.fsencode(name)), 1).out,
+        ]
+        with Socket_Singleton(name=name):
+            texts.append(str(self.error_of_launch(name=name)))
+            texts.append(self.finish(self.command("status", "--name", os.fsencode(name))).out)
+        for text in texts:
+            self.assertIn(escaped, text)
+            self.assertTrue(text.isprintable(), text)
+
+    def test_question_to_a_command_fails_with_a_message(self):
+        """It takes no launches; how many words there are must not become their status."""
+        hold = (sys.executable, "-c", "print('up', flush=True); input()")
+        run = self.command("run", "--name", self.name, "--", *hold, ready="up")
+        asked = self.finish(self.command("ask", "--name", self.name, "--", "three", "words", "!"), 1)
+        message = "Socket_Singleton: a command is running, which takes no launches"
+        self.assertEqual((asked.out, asked.err), ("", message))
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            error = self.named_launch("two", "words", answer=True)
+        self.assertEqual((error.outcome, error.answer, stderr.getvalue()), ("answered", 1, f"{message}\n"))
+        run.write("\n")
+        self.finish(run)
 
     def test_longest_command_line(self):
         launches = Collector()

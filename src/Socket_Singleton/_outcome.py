@@ -61,9 +61,16 @@ _RESERVED_HINT = (
 )
 
 
-def other_instance(address: str, port: int, name: str | None) -> str:
+def shown(name: str) -> str:
+    """Return ``name`` as messages show it. Part of it may be a path, with any characters."""
+    return name if name.isprintable() else ascii(name)
+
+
+def other_instance(address: str, port: int, name: str | None, pid: int | None) -> str:
     """Return the text of the exception of a launch that has not failed; programs for 2.0.0 may read it."""
-    instance = f"Another instance of {name}" if name else "Another instance"
+    instance = f"Another instance of {shown(name)}" if name else "Another instance"
+    if pid is not None:
+        instance += f" (process {pid})"
     return (
         f"{instance} is already bound & listening @ {address} on port {port} and only one may run at a time."
     )
@@ -109,7 +116,7 @@ def silence(endpoint: Endpoint, found: str, talk: Talk | None) -> str:
 
 def place(address: str, port: int, name: str | None) -> str:
     """Return an address and port in the form that messages use."""
-    return f"{address} port {port}" + (f" ({name})" if name else "")
+    return f"{address} port {port}" + (f" ({shown(name)})" if name else "")
 
 
 def _hint(endpoint: Endpoint, found: str) -> str:
@@ -124,6 +131,10 @@ def _hint(endpoint: Endpoint, found: str) -> str:
 def _remedy(name: str | None, found: str) -> str:
     """Return what a person can do about whoever is there."""
     if name:
-        strange = found in (Answer.FOREIGN, Answer.UNPROVEN, Answer.REJECTED)
-        return "; end the program that has the port" if strange else ""
-    return "; choose another port, or a name" if found == Answer.FOREIGN else ""
+        if found == Answer.UNPROVEN:
+            return "; give the application's secret, if it has one, or end the program that has the port"
+        return "; end the program that has the port" if found in (Answer.FOREIGN, Answer.REJECTED) else ""
+    if found == Answer.FOREIGN:
+        return "; choose another port, or a name"
+    silent = (Answer.SILENT, Answer.UNREACHED, Answer.RESET)
+    return "; if another program has the port, choose another one, or a name" if found in silent else ""

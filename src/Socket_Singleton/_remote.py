@@ -143,7 +143,7 @@ def look(place: Place) -> Found:
         return Found(False)
     if found in (Answer.FOREIGN, Answer.REJECTED):  # another program, or a host without a name
         return Found(False, stranger=seen)
-    what = "a program is listening" if place.name is None else f"{place.name} is running"
+    what = "a program is listening" if place.name is None else f"{_outcome.shown(place.name)} is running"
     kind = TimeoutError if found in (Answer.SILENT, Answer.UNREACHED) else ConnectionError
     silence = _outcome.silence(place.endpoint, found, talk)
     raise kind(f"cannot tell whether {what}: {place.where}: {seen}{silence}")

@@ -206,9 +206,10 @@ class Socket_Singleton:
         if self.argv is not None:
             encode(self.argv, self._settings.secret_bytes)  # what it raises would come too late otherwise
         self.wait = _settings.seconds("wait", wait, for_ever=True)
-        if name is None and (self.answer is not False or self.environ):
-            asked = "answer" if self.answer is not False else "environ"
-            raise ValueError(f"{asked} needs a name: without one, nobody can tell who answers")
+        if name is None and self.answer is not False:
+            raise ValueError("answer needs a name: without one, nobody can tell who answers")
+        if name is None and self.environ:
+            raise ValueError("environ needs a name: without one, only the arguments are handed over")
         if name is not None:
             from . import _identity
 
@@ -302,12 +303,13 @@ class Socket_Singleton:
         word = outcome.found
         if is_answered:
             word = _outcome.REFUSED if failure else _outcome.ANSWERED
+        pid = getattr(outcome.talk, "pid", None)
         raise MultipleSingletonsError(
-            failure or _outcome.other_instance(self.address, self.port, self.name),
+            failure or _outcome.other_instance(self.address, self.port, self.name, pid),
             address=self.address,
             port=self.port,
             delivered=_outcome.DELIVERED.get(outcome.found, False),
-            pid=getattr(outcome.talk, "pid", None),
+            pid=pid,
             answer=answer,
             outcome=word,
         )

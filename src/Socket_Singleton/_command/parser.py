@@ -134,6 +134,7 @@ def ask(words: list[str], name: str | None, wait: float, **place: Any) -> int:
 
 def status(_: list[str], name: str | None, address: str, port: str, secret: str | None) -> int:
     """Implement the subcommand ``status``."""
+    from .._outcome import shown
     from .._remote import Place, look
 
     place = Place(address, port, secret, name)
@@ -141,9 +142,9 @@ def status(_: list[str], name: str | None, address: str, port: str, secret: str 
     if name is None:
         line = f"{address} port {port}: {'a program' if found.is_there else 'nothing'} is listening"
     elif found.is_there:
-        line = f"{name}: process {found.pid}"
+        line = f"{shown(name)}: process {found.pid}"
     else:
-        line = f"{name}: not running"
+        line = f"{shown(name)}: not running"
         if found.stranger:
             line += f"; another program is listening at {place.where}: {found.stranger}"
     try:

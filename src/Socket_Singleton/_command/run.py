@@ -9,6 +9,7 @@ import sys
 import threading
 
 from .. import MultipleSingletonsError, Socket_Singleton
+from .._outcome import shown
 from .._system import NO_SIGNAL, sockets
 from .._wakeup import WokenBySignals
 from . import signals
@@ -18,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
+
+    from .. import Launch
 
 # Seconds of waiting after which a person wants to know what for.
 _SIGN_OF_LIFE_TIME = 1.0
@@ -44,12 +47,18 @@ def run(words: list[str], wait: float, forward: bool, exit_code: int | None, **p
     finally:
         sign_of_life.cancel()
     with app:
-        app.trace(len)  # takes launches and does nothing with them: they do not pile up
+        app.trace(_discard)  # launches do not pile up
         return app.execute(words)
 
 
+def _discard(launch: Launch) -> int:
+    """Take a launch, and do nothing with it; if it waits for an answer, it fails with a message."""
+    print("Socket_Singleton: a command is running, which takes no launches", file=launch.stderr)
+    return 1
+
+
 def _say_that_it_waits(wait: float, place: dict[str, Any]) -> None:
-    whom = place["name"] or f"{place['address']} port {place['port']}"
+    whom = f"{place['address']} port {place['port']}" if place["name"] is None else shown(place["name"])
     pid = None
     if place["name"] is not None:
         with contextlib.suppress(OSError):

@@ -46,6 +46,7 @@ class Launch(Words):
     Attributes:
         cwd (str | None): the absolute path of the directory in which the launch was started;
             ``None`` if it is not known, because the host has no name or the directory was deleted.
+            In a launch that you make yourself, whatever you give.
         environ (Mapping[str, str]): the environment variables that were named by the ``environ``
             parameter of the constructor and are set in the launch. Empty without a name.
     """
