@@ -345,6 +345,22 @@ class TestAnswers(AnswersTestCase):
 
     # -- `ask` --
 
+    def test_answer_that_is_too_long(self):
+        self.enter(inside.limits(MAX_BODY=1000))
+
+        def observer(launch):
+            if launch == ("exit",):
+                raise SystemExit("x" * 2000)
+            return "x" * (2000 if launch == ("text",) else 20)
+
+        self.answering(observer)
+        for word in ("text", "exit"):
+            with self.expect_log(
+                "Observer answer raised exception: OverflowError: the answer is longer than 4 GiB"
+            ), self.assertRaisesRegex(RuntimeError, "longer than 4 GiB"):
+                self.ask(word)
+        self.assertEqual(self.ask("short"), "x" * 20)
+
     def test_errors_of_ask(self):
         for options in ({}, {"secret": "a long one"}):
             with self.assertRaisesRegex(ConnectionRefusedError, self.name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import json
 import os
 import select
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -23,6 +25,7 @@ from Socket_Singleton import Socket_Singleton
 
 from .support import (
     PATIENCE,
+    PROGRAMS,
     Collector,
     Program,
     SingletonTestCase,
@@ -302,6 +305,26 @@ class TestCommand(SingletonTestCase):
         first.write("4\n")
         self.assertEqual(self.finish(first, 4).lines, ["up"])
 
+    def test_run_without_a_thread_to_wait_for_the_command(self):
+        """Then the command is not started: nobody would be there when it ends."""
+        started, start = [], threading.Thread.start
+
+        def start_or_fail(thread):
+            if not thread.name.startswith("Socket_Singleton"):
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        patches = (
+            mock.patch.object(threading.Thread, "start", start_or_fail),
+            mock.patch.object(subprocess, "Popen", lambda *_, **__: started.append(True)),
+            contextlib.redirect_stderr(io.StringIO()),
+        )
+        with patches[0], patches[1], patches[2] as stderr:
+            self.assertEqual(inside.command(["run", "--port", str(self.port), "--", "ls"]), 1)
+        self.assertEqual(started, [])
+        self.assertEqual(stderr.getvalue(), "Socket_Singleton: can't start new thread\n")
+        self.assert_free()
+
     def test_first_run_discards_launches(self):
         popen, seen = subprocess.Popen, []
 
@@ -493,6 +516,21 @@ class TestCommand(SingletonTestCase):
             self.assertEqual(program.process.stdout.read(1), b"[")
             program.process.send_signal(number)
             self.assert_ended(program, 128 + number)
+
+    @unittest.skipUnless(POSIX, "signals")
+    def test_watch_prints_what_has_arrived_before_the_signal(self):
+        program = self.start_program(
+            [sys.executable, PROGRAMS / "watching.py", self.port], stdout=subprocess.PIPE
+        )
+        wait_until(self.is_running, "watch is the host")
+        # The first one is more than a pipe holds, so the others wait.
+        words = ["x" * 200_000, *map(str, range(10))]
+        for word in words:
+            Socket_Singleton.send([word], port=self.port)
+        program.process.send_signal(signal.SIGTERM)
+        lines = program.process.stdout.read().splitlines()
+        self.assert_ended(program, 128 + signal.SIGTERM)
+        self.assertEqual([json.loads(line) for line in lines], [[word] for word in words])
 
     @unittest.skipUnless(POSIX and hasattr(signal, "raise_signal"), "signals, which 3.7 cannot raise so")
     def test_signal_leaves_no_socket_open_in_watch(self):

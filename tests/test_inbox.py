@@ -44,6 +44,24 @@ class TestInbox(SingletonTestCase):
             with self.assertRaises(AttributeError):
                 setattr(app, name, ())
 
+    def test_arguments_show_no_launch_that_nobody_sent(self):
+        """Not even if a launch begins at the moment when they are read."""
+        app, observer, seen, over = self.singleton(), Collector(), set(), []
+
+        def look():
+            while not over:
+                seen.update(app.arguments)
+
+        looking = self.in_background(look)
+        app.trace(observer)
+        words = [(str(number),) for number in range(1000)]
+        for argv in words:
+            Socket_Singleton.send(argv, port=self.port)
+        observer.wait_for(*words)
+        over.append(True)
+        self.join(looking)
+        self.assertLessEqual(seen, set(words))
+
     def test_an_acknowledged_launch_is_in_arguments(self):
         app = self.singleton()
         for number in range(200):

@@ -13,6 +13,8 @@ import gc
 import io
 import os
 import pickle
+import selectors
+import subprocess
 import sys
 import threading
 import time
@@ -26,6 +28,7 @@ from .support import (
     Collector,
     SilentTestCase,
     Stopwatch,
+    environment,
     inside,
     needs_unix_descriptors,
     wait_until,
@@ -256,6 +259,39 @@ class TestStreams(StreamsTestCase):
             return "answer"
 
         self.assertEqual(self.answer_of(observer), ("answer", "no end of line", "nor here"))
+
+    def test_unfinished_line_is_sent_once_it_is_long(self):
+        out = io.StringIO()
+
+        def observer(launch):
+            print("data:", end=" ", file=launch.stdout)
+            for _ in range(40):
+                print("x" * 60_000, end="", file=launch.stdout)
+            wait_until(lambda: len(out.getvalue()) > 2_000_000, "it arrives before the line or the call ends")
+
+        self.answering(observer)
+        self.ask("a", stdout=out)
+        self.assertEqual(out.getvalue(), "data: " + "x" * 2_400_000)
+
+    def test_streams_are_not_kept_because_somebody_looks_at_the_launch(self):
+        app = self.named()
+        launch = LaunchThatDoesNotRead(self.name, ("a",))
+        self.addCleanup(launch.close)
+        wait_until(lambda: app.arguments, "it has arrived")
+        kind = type(app.arguments[0].stdout)
+        for _ in range(50):
+            app.arguments[0].stdout.buffer.write(b"")
+        gc.collect()
+        self.assertLess(sum(type(thing) is kind for thing in gc.get_objects()), 20)
+
+    def test_stream_that_is_empty(self):
+        class Lines(list):
+            def write(self, text):
+                self.append(text)
+
+        lines = Lines()
+        print("text", file=Launch(["a"], stdout=lines).stdout)
+        self.assertEqual("".join(lines), "text\n")
 
     def test_folder_that_was_deleted(self):
         folders = []
@@ -507,6 +543,47 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
             self.assertEqual(self.ask("b"), "serves")
         self.assertFalse(log.called)
 
+    def test_connection_that_the_system_no_longer_watches(self):
+        """That ends this connection, and nothing else."""
+        for number in (1, 2):
+            calls = []
+
+            class Selector(selectors.DefaultSelector):
+                def modify(self, sock, *what, calls=calls, number=number):
+                    calls.append(sock)
+                    if len(calls) != number:
+                        return super().modify(sock, *what)
+                    self.unregister(sock)  # a selector forgets what it cannot modify
+                    raise OSError(errno.ENOMEM, "no memory")
+
+            def observer(launch):
+                return "x" * 20_000_000 if launch == ("long",) else "serves"
+
+            with self.subTest(number), mock.patch.object(selectors, "DefaultSelector", Selector):
+                app = self.answering(observer)
+                launch = self.stopped("long")
+                wait_until(lambda: calls, "it does not take everything at once")  # noqa: B023
+                with contextlib.suppress(ConnectionError):
+                    launch.read()
+                self.assertEqual(self.ask("b"), "serves")
+                app.release()
+
+    def test_short_pieces_count_the_memory_that_they_take(self):
+        gate, counts = self.gate(), []
+
+        def observer(launch):
+            with inside.at("turn", gate):
+                inside.wake(app)
+                gate.wait_for_somebody()
+                for _ in range(100):
+                    launch.stdout.buffer.write(b"x")
+                counts.append(inside.count_unsent(app))
+                gate.open()
+
+        app = self.answering(observer)
+        self.ask("a", stdout=io.StringIO())
+        self.assertGreaterEqual(counts[0], 100 * sys.getsizeof(b"x"))
+
     def test_total_of_all_launches_is_bounded(self):
         """Those that have not read for longest are cut off, and no more of them than necessary."""
         self.enter(inside.limits(MAX_UNSENT=400_000, MAX_UNSENT_IN_ALL=1_000_000, STALL_TIME=PATIENCE))
@@ -637,6 +714,28 @@ class TestRelease(StreamsTestCase):
         self.addCleanup(launch.close)
         self.assertTrue(app.join(PATIENCE))
         self.assertEqual(launch.read().count(b"x"), len(text))
+
+    def test_pending_future_fails_although_output_was_unsent(self):
+        """What was written before the release arrives, then the connection ends; what comes later fails."""
+        futures, broken = [concurrent.futures.Future()], threading.Event()
+
+        def write(launch):
+            with contextlib.suppress(BrokenPipeError):
+                while True:
+                    launch.stdout.buffer.write(b"x" * 65536)
+            broken.set()
+
+        def observer(launch):
+            self.in_background(lambda: write(launch))
+            return futures[0]
+
+        app = self.answering(observer)
+        launch = LaunchThatDoesNotRead(self.name, ("a",))
+        self.addCleanup(launch.close)
+        wait_until(lambda: inside.count_unsent(app) > 900_000, "the launch does not take any more")
+        app.release()
+        self.assertIn(b"x", launch.read())
+        self.assertTrue(broken.wait(PATIENCE))
 
     def test_two_observers_that_release_at_the_same_time(self):
         both = threading.Barrier(2)
@@ -1067,6 +1166,21 @@ class TestOutputOfALaunch(AnswersTestCase):
         with open(write, "wb") as nobody:
             launch = self.finish(self.start_launch("print", "hello", "0", stdout=nobody), 141)
         self.assertEqual(launch.err, "")
+
+    @needs_unix_descriptors
+    def test_closed_pipe_on_stderr_leaves_stdout_alone(self):
+        self.answering(lambda launch: print("message", file=launch.stderr))
+        code = (
+            "from Socket_Singleton import Socket_Singleton\n"
+            "print('printed before')\n"
+            f"Socket_Singleton(name={self.name!r}, argv=['a'], answer=True)"
+        )
+        read, write = os.pipe()
+        os.close(read)
+        with open(write, "wb") as nobody:
+            command, env = [sys.executable, "-c", code], {**environment(), "PYTHONUNBUFFERED": ""}
+            ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=nobody, env=env)
+        self.assertEqual((ended.returncode, ended.stdout.split()), (141, [b"printed", b"before"]))
 
     @needs_unix_descriptors
     def test_closed_pipe_ends_the_command_line_quietly(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import signal
@@ -97,6 +98,17 @@ class TestWorkers(SingletonTestCase):
 
 @unittest.skipUnless(hasattr(os, "fork"), "this system does not fork")
 class TestForks(SingletonTestCase):
+    def test_child_of_an_observer_whose_launch_another_thread_writes_to(self):
+        """The other thread may hold the lock of the output, and does not exist in the child."""
+        name = f"org.example.test {self.port}"
+        program = self.start(PROGRAMS / "forks_while_writing.py", name, ready="ready")
+        for _ in range(20):
+            self.assertEqual(
+                Socket_Singleton.ask(["a"], name=name, stdout=io.StringIO(), timeout=PATIENCE), 0
+            )
+        program.write("\n")
+        self.assertEqual(self.finish(program).lines, ["ready", "all children have ended"])
+
     def child_of(self, program) -> int:
         line = wait_until(lambda: [x for x in program.lines if x.startswith("child ")], "the child's id")[0]
         pid = int(line.split()[1])
@@ -258,6 +270,23 @@ class TestEnds(SingletonTestCase):
         program = self.ending("slow-observer")
         self.assertEqual(self.exchange(b"x\0"), ACK)
         self.finish_quietly(program)
+
+    def test_dispatched_launches_may_begin_at_exit(self):
+        program = self.ending("dispatched")
+        words = [str(number) for number in range(5)]
+        for word in words:
+            self.assertEqual(self.exchange(f"{word}\0".encode()), ACK)
+        program.write("\n")
+        self.finish(program)
+        self.assertEqual(program.lines[1:], [f"got {word}" for word in words])
+
+    def test_another_application_whose_release_fails(self):
+        program = self.ending("two")
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        program.write("\n")
+        self.finish(program)
+        self.assertEqual(program.lines[1:], ["got word"])
+        self.assertIn("its own release fails", program.err)
 
     def test_owned_launches_are_delivered_at_exit(self):
         program = self.ending("owned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from Socket_Singleton import Socket_Singleton
 
@@ -109,13 +111,19 @@ class TestStartService(ServiceTestCase):
             # A service that another tool has started may appear after the first one was stopped.
             try:
                 Socket_Singleton.ask(["stop"], name=self.name, timeout=PATIENCE, stdout=io.StringIO())
-            except ConnectionRefusedError:
-                return True
             except ConnectionError:
-                pass  # it was just ending
-            return not self.is_running()
+                pass  # it is not running, or was just ending
+            return not self.is_running() and not list(self.starting())
 
         wait_until(has_ended, "the service has ended")
+
+    def starting(self):
+        """Yield the services that tools have started and that have not ended, as far as /proc tells."""
+        home = b"HOME=" + os.fsencode(self.folder)
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if path.parent.name != str(os.getpid()) and home in path.read_bytes().split(b"\0"):
+                    yield path.parent.name
 
     def is_running(self):
         return Socket_Singleton.is_running(name=self.name)

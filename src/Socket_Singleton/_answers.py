@@ -22,8 +22,9 @@ STDOUT = 4  # bytes that an observer has written
 STDERR = 5
 CUT = 6  # the last frame of a launch that was cut off, because it did not read
 
-# Bytes before what a frame holds: its kind and its length.
+# Bytes before what a frame holds: its kind and its length. And the most that it can hold.
 FRAME_HEAD = 5
+MAX_BODY = 2 ** (8 * (FRAME_HEAD - 1)) - 1
 
 # The status of a program whose stdout is a closed pipe, as shells show it: 128 and SIGPIPE.
 READER_GONE = 141
@@ -33,6 +34,7 @@ class OutputError(Exception):
     """The output of an observer cannot be shown here; the cause says why."""
 
     talk: "Any" = None  # in which the output came, and which knows the host
+    stream: "Any" = None  # that cannot be written
 
 
 def encode_answer(text: str) -> bytes:
@@ -132,7 +134,9 @@ class Output:
             elif data:
                 _write_all(stream, buffer, data)
         except Exception as error:
-            raise OutputError from error
+            failed = OutputError()
+            failed.stream = stream
+            raise failed from error
 
     def _text(self, kind: int, data: bytes) -> str:
         if data and kind not in self._decoders:
@@ -214,15 +218,15 @@ def end_of_output(error: OutputError) -> "str | int":
     """Return the code for `SystemExit` of a launch whose output cannot be shown."""
     cause = error.__cause__
     if isinstance(cause, BrokenPipeError):
-        forget_stdout()
+        forget(error.stream)
         return READER_GONE  # quietly, as any program in front of `head`
     return f"Socket_Singleton: the output of the running instance cannot be shown: {cause}"
 
 
-def forget_stdout() -> None:
-    """Have the interpreter not try again, as it ends, to write what cannot be written."""
+def forget(stream: "Any") -> None:
+    """Have the interpreter not try again, as it ends, to write what ``stream`` cannot write."""
     try:
-        number, descriptor = sys.stdout.fileno(), os.open(os.devnull, os.O_WRONLY)
+        number, descriptor = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, number)
         os.close(descriptor)
     except (OSError, ValueError, AttributeError):

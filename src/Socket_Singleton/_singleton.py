@@ -327,7 +327,7 @@ class Socket_Singleton:
         new_talk = self._host_talks(identity)
         self._host = Host(listener, self._settings, self._delivery, self.timeout, new_talk)
         endpoint.listener = None
-        exits.add(self, self._host, self._end_with_interpreter)
+        exits.add(self, self._host, self._end_with_interpreter, self._is_over)
         self._host.start()
         if not THREADS_START_LATE:
             self._delivery.wake()
@@ -493,15 +493,14 @@ class Socket_Singleton:
         if host is not None:
             self._released = True
             host.close()
-        has_ended = True
         if delivery is not None:
             delivery.stop()
             delivery.observers.forget()
-            has_ended = delivery.join(0.0 if delivery.is_calling else THREAD_END_TIME)
-        if host is not None and host.has_ended and has_ended:
+            delivery.join(0.0 if delivery.is_calling else THREAD_END_TIME)
+        if host is not None:
             from ._host import exits
 
-            exits.discard(self)
+            exits.forget_those_over()
 
     def close(self) -> None:
         """Do the same as `release`, under its name in version 1.0.0."""
@@ -529,6 +528,12 @@ class Socket_Singleton:
         """Have launches that `dispatch` has refused tried again."""
         if self._host is not None:
             self._delivery.wake()
+
+    def _is_over(self) -> bool:
+        """Return whether this was released, and both threads have ended."""
+        delivery = self._made_delivery
+        threads_ended = self._host is None or self._host.has_ended
+        return self._released and threads_ended and (delivery is None or delivery.has_ended)
 
     def _end_with_interpreter(self) -> None:
         """At exit: free the port, give observers a moment to take what the host still owns, and release."""

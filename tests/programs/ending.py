@@ -6,6 +6,7 @@ ending.py PORT HOW
 import atexit
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -46,6 +47,29 @@ if HOW == "ctrl-c":
             os.write(1, b"not interrupted\n")
         except KeyboardInterrupt:
             os.write(1, b"interrupted\n")
+elif HOW == "dispatched":
+    calls = queue.Queue()
+
+    def run_calls():
+        time.sleep(0.1)  # until the end has begun
+        while True:
+            calls.get()()
+
+    app.dispatch = calls.put
+    app.trace(quick)
+    inside.limits(EXIT_TIME=30).__enter__()
+    sys.stdin.readline()
+    threading.Thread(target=run_calls, daemon=True).start()
+elif HOW == "two":
+
+    class Failing(Socket_Singleton):
+        def release(self):
+            raise ValueError("its own release fails")
+
+    other = Failing(port=0)
+    sys.stdin.readline()
+    app.trace(quick)
+    inside.limits(EXIT_TIME=30).__enter__()
 elif HOW == "slow-observer":
     app.trace(slow)
     entered.wait(30)

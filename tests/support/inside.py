@@ -66,6 +66,7 @@ _LIMITS = {
     "LEAVE_TIME": (_peers, "LEAVE_TIME"),
     "LONGEST_WAIT": (_client, "_LONGEST_WAIT"),
     "MAX_ASKING": (_peers, "MAX_ASKING"),
+    "MAX_BODY": (_replies, "MAX_BODY"),
     "MAX_BUFFERED": (_peers, "MAX_BUFFERED"),
     "MAX_PACKET": (_host_packet, "MAX_PACKET"),
     "MAX_PEERS": (_peers, "MAX_PEERS"),
@@ -299,6 +300,11 @@ def count_asking(app) -> int:
 def is_sending_an_answer(app) -> bool:
     """Whether a launch has not read all of its answer yet."""
     return any(peer.outgoing for peer in app._host._peers.asking)
+
+
+def count_unsent(app) -> int:
+    """Return how many bytes of output are waiting, as the host counts them."""
+    return app._host.unsent()
 
 
 def count_received(app) -> int:

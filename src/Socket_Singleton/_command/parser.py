@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from .. import Socket_Singleton, __version__
-from .._answers import forget_stdout
+from .._answers import forget
 from .._settings import ADDRESS, PORT
 from .shell import fail
 
@@ -150,7 +151,7 @@ def status(_: list[str], name: str | None, address: str, port: str, secret: str 
     try:
         print(line, flush=True)
     except (OSError, ValueError):  # closed, or full: the status says it all
-        forget_stdout()
+        forget(sys.stdout)
     return int(not found.is_there)
 
 
@@ -286,6 +287,8 @@ def main(argv: list[str]) -> int:
         from .signals import end_by_interrupt
 
         return end_by_interrupt()
+    except RuntimeError as error:  # the system is out of threads
+        return fail(str(error))
     except OSError as error:
         failed = fail(_text(error))
         return _CANNOT_TELL if function is status else failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
+
+    from typing_extensions import Self
 
     from .. import Launch
 
@@ -97,32 +100,47 @@ def _execute(command: list[str], listener: sockets.socket) -> int:
 
     signals.handle_signals(pass_on)
     signals.count_on_child_status()
-    try:
-        process = subprocess.Popen(command, pass_fds=signals.descriptors_to_inherit(listener))
-    except OSError as error:
-        fail(f"{command[0]}: {error.strerror}")
-        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
-    for number in early:
-        _kill(process, number)
-    code = _wait_for(process)
+    # All that is needed to wait comes first, because there may be no thread or socket to be had.
+    with WokenBySignals() as (wakened, waker), _Waiter(waker) as waiter:
+        try:
+            process = subprocess.Popen(command, pass_fds=signals.descriptors_to_inherit(listener))
+        except OSError as error:
+            fail(f"{command[0]}: {error.strerror}")
+            return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+        waiter.wait_for(process)
+        for number in early:
+            _kill(process, number)
+        while process.returncode is None:
+            wakened.recv(64)  # handlers of signals run meanwhile
+    code = int(process.returncode)
     return code if code >= 0 else SIGNALLED - code
 
 
-def _wait_for(process: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of ``process``; handlers of signals run meanwhile."""
-    with WokenBySignals() as (wakened, waker):
+class _Waiter:
+    """A thread that waits for a process, and then sends a byte to ``waker``."""
 
-        def wait() -> None:
+    def __init__(self, waker: sockets.socket) -> None:
+        self._waker = waker
+        self._processes: queue.SimpleQueue[subprocess.Popen[bytes] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._processes.put(None)
+        self._thread.join()
+
+    def wait_for(self, process: subprocess.Popen[bytes]) -> None:
+        self._processes.put(process)
+
+    def _run(self) -> None:
+        process = self._processes.get()
+        if process is not None:
             process.wait()
             with contextlib.suppress(BlockingIOError):  # it is full, so it wakes
-                waker.send(b"\0", NO_SIGNAL)
-
-        waiter = threading.Thread(target=wait, daemon=True)
-        waiter.start()
-        while process.returncode is None:
-            wakened.recv(64)
-        waiter.join()
-        return int(process.returncode)
+                self._waker.send(b"\0", NO_SIGNAL)
 
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:

@@ -27,11 +27,11 @@ def watch(**place: Any) -> int:
         app = Socket_Singleton(**place, client=False, notify_empty=True, strict=False)
     except MultipleSingletonsError as error:
         return fail(str(error))
-    with app:
-        output = sys.stdout.fileno()
-        app.trace(_print_json, output)
-        with WokenBySignals() as (wakened, _):
-            wait_for_signal_or_end_of_reader(received, output, wakened)
+    output = sys.stdout.fileno()
+    app.trace(_print_json, output)
+    with WokenBySignals() as (wakened, _):
+        wait_for_signal_or_end_of_reader(received, output, wakened)
+    # Nothing is released here: as the program ends, it prints what has arrived.
     return SIGNALLED + received[0] if received else READER_GONE
 
 

@@ -65,7 +65,7 @@ class Delivery:
         self._thread: threading.Thread | None = None  # set by that thread
         # The threads that were started, appended by whoever started them. For `join`, where the lock
         # allows one caller at a time: PyPy needs that.
-        self._started: deque[threading.Thread] = deque()
+        self._started: list[threading.Thread] = []
         self._join_lock = threading.RLock()
         self._in_call = False  # whether it runs the application's code; written by the observer thread
         self._stopped = False  # set by `stop` and `forked` in a single step, and never unset
@@ -147,18 +147,25 @@ class Delivery:
         """Whether the observer thread is running an observer, or other code of the application."""
         return self._in_call
 
-    def join(self, seconds: float) -> bool:
-        """Wait until the observer thread, which was stopped, has ended; return whether it has."""
+    @property
+    def has_ended(self) -> bool:
+        """Whether each observer thread that was started has ended."""
+        return not any(thread.is_alive() for thread in self._started.copy())
+
+    def join(self, seconds: float) -> None:
+        """Wait for the observer thread, which was stopped, to end."""
         if threading.current_thread() is self._thread:
-            return False
+            return
         with self._join_lock:
-            for thread in list(self._started):
+            for thread in self._started.copy():
                 if thread.is_alive():
                     thread.join(seconds)
-        return not any(thread.is_alive() for thread in self._started)
 
     def drain(self, seconds: float) -> None:
-        """Wait until there is nothing left to deliver or to print, for at most ``seconds``."""
+        """Wait until there is nothing left to deliver or to print, for at most ``seconds``.
+
+        What ``dispatch`` has accepted counts until it begins.
+        """
         if not self._stopped and (self._thread is not None or self._has_work()):
             self._idle = threading.Event()
             self.wake()
@@ -220,7 +227,7 @@ class Delivery:
                 continue
             if self._stopped:
                 return
-            if idle is not None and not self._has_work():
+            if idle is not None and not (self._has_work() or self.inbox.has_in_hand()):
                 idle.set()
             self._wait_for_news()
 
@@ -337,6 +344,9 @@ class Delivery:
             elif reply is not None:
                 reply.answer(Raised(error))  # else it would wait for ever
             raise
+        finally:
+            if self._idle is not None:
+                self.wake()  # it may have been the last one
 
     def _in_turn(
         self, launch: Launch, reply: Reply | None, call: Callable[[Launch, Reply | None], object]

@@ -134,7 +134,7 @@ class Latch:
         while self._waiters:
             try:
                 self._waiters.popleft().release()
-            except (IndexError, RuntimeError):
+            except IndexError:
                 pass  # another thread opens it too
 
     def wait(self, timeout: float) -> bool:
@@ -446,7 +446,8 @@ class Host(forks.ForkAware):
 
     def unsent(self) -> int:
         """Return how many bytes of output are waiting, for all launches together."""
-        return sum(peer.reply.unsent for peer in self._peers.asking.copy() if peer.reply is not None)
+        found = [peer.reply for peer in self._peers.asking.copy()]  # each may become None at any moment
+        return sum(reply.unsent for reply in found if reply is not None)
 
     def may_wait(self) -> bool:
         """Return whether the calling thread may wait for the I/O thread."""
@@ -860,10 +861,9 @@ class Host(forks.ForkAware):
     def _watch(self, peer: Peer, events: int) -> None:
         if peer.watched == events:
             return
-        if peer.watched:
-            self._selector.modify(peer.sock, events, peer)
-        else:
-            self._selector.register(peer.sock, events, peer)
+        change = self._selector.modify if peer.watched else self._selector.register
+        peer.watched = 0  # if that fails, the selector has forgotten it
+        change(peer.sock, events, peer)
         peer.watched = events
 
     def _unwatch(self, peer: Peer) -> None:
@@ -948,9 +948,14 @@ class Host(forks.ForkAware):
             else:
                 self._watch(peer, selectors.EVENT_READ)
         except BlockingIOError:
-            peer.deadline = time.monotonic() + _TAKE_TIME
-            if not peer.watched & selectors.EVENT_WRITE:
-                self._watch(peer, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            self._wait_until_it_reads(peer)
+        except (OSError, MemoryError):
+            self._drop(peer)
+
+    def _wait_until_it_reads(self, peer: Peer) -> None:
+        peer.deadline = time.monotonic() + _TAKE_TIME
+        try:
+            self._watch(peer, selectors.EVENT_READ | selectors.EVENT_WRITE)
         except (OSError, MemoryError):
             self._drop(peer)
 
@@ -987,7 +992,7 @@ class Host(forks.ForkAware):
     def _drain(self) -> None:
         """Serve the launches that may still be answered, until the last of them has gone."""
         while True:
-            if self._released and not self._settled.is_open:
+            if self._released:
                 self._let_go()
             self._end_overdue(time.monotonic())
             waits = self._delivery.retry_at != _NEVER and not self._released
@@ -1020,15 +1025,20 @@ class Host(forks.ForkAware):
             self._delivery.retry()
 
     def _let_go(self) -> None:
-        """End the connections of launches that have no answer yet, and whose observer is not running."""
+        """End the connections of launches that have no answer yet, and whose observer is not running.
+
+        Some of these may still have to be sent output, so this is called until the last one has gone.
+        """
         if self._hurry_until == _NEVER:
             now = time.monotonic()
             self._hurry_until, self._drain_until = now + _HURRY_TIME, now + _sockets.KEEPS_PORT_TIME
         for peer in list(self._peers.asking):
             assert peer.reply is not None
             peer.reply.released = True  # before its state is read: see `Reply.answer`
-            if not (peer.reply.may_be_answered or peer.ends):
+            if not (peer.reply.may_be_answered or peer.outgoing or peer.ends):
                 self._hang_up(peer)
+        if self._settled.is_open:
+            return
         if time.monotonic() >= self._hurry_until:
             for peer in list(self._peers.leaving):
                 self._end(peer)

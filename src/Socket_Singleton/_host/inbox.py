@@ -55,7 +55,7 @@ class Entry:
     """One launch that the host owns."""
 
     # Written under the lock of the inbox, except for `acknowledged`, and by `clear` and `Inbox.abandon`.
-    __slots__ = ("_decode", "_words", "acknowledged", "kept", "number", "reply", "size", "state", "turn")
+    __slots__ = ("_decode", "acknowledged", "kept", "number", "reply", "size", "state", "turn", "words")
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Entry:
             decode: returns arguments, working directory and variables; None if the packet
                 only holds arguments.
         """
-        self._words: bytearray | None = words
+        self.words: bytearray | None = words  # of the packet
         self._decode = decode
         self.kept = kept
         self.size = len(words) + _OVERHEAD if kept is None else _size_of(kept)
@@ -85,16 +85,20 @@ class Entry:
     @property
     def launch(self) -> Launch:
         """The launch as observers see it, decoded on each access. This can only raise MemoryError."""
+        return self.launch_of(self.words)
+
+    def launch_of(self, words: bytearray | None) -> Launch:
+        """Return the launch whose `words` these were, which may have been cleared since."""
         if self.kept is not None:
             return self.kept
-        words = self._words or bytearray()
+        words = words or bytearray()
         if self._decode is None:
             return of_reply(decode(words), None, {}, self.reply)
         return of_reply(*self._decode(words), self.reply)
 
     def clear(self) -> None:
         """Free the packet, since the function given to ``dispatch`` may keep this entry alive."""
-        self._words = None
+        self.words = None
 
 
 class Inbox:
@@ -215,6 +219,11 @@ class Inbox:
         except IndexError:
             return False
 
+    def has_in_hand(self) -> bool:
+        """Return whether a launch has been taken, and may still begin."""
+        with self._lock:
+            return not self._closed and any(entry.state == IN_HAND for entry in self._in_hand)
+
     def begin(self, entry: Entry) -> bool:
         """Remove a launch before its first call; return True only once, and never after `close`."""
         with self._lock:
@@ -264,8 +273,9 @@ class Inbox:
         """Return the waiting launches, oldest first."""
         with self._lock:
             kept = tuple(map(wrapped, self.kept))
-            entries = [*self._in_hand, *self._copy_of_waiting()]
-        return (*kept, *(entry.launch for entry in entries))
+            # A launch that begins after this is cleared.
+            found = [(entry, entry.words) for entry in (*self._in_hand, *self._copy_of_waiting())]
+        return (*kept, *(entry.launch_of(words) for entry, words in found))
 
     def _copy_of_waiting(self) -> Iterable[Entry]:
         """Return what is waiting, while the I/O thread may put and withdraw launches. Needs the lock."""

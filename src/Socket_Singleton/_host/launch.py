@@ -70,8 +70,8 @@ class Launch(Words):
         launch.cwd = working_directory() if own and cwd is None else cwd
         launch.environ = (os.environ if own else {}) if environ is None else environ
         streams = {
-            STDOUT: stdout or (sys.stdout if own else None),
-            STDERR: stderr or (sys.stderr if own else None),
+            STDOUT: sys.stdout if own and stdout is None else stdout,
+            STDERR: sys.stderr if own and stderr is None else stderr,
         }
         vars(launch).update(_reply=None, _streams=streams)
         return launch

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 
-from .._answers import CUT, ERROR, NOTHING, STATUS, STDERR, STDOUT, TEXT, encode_answer, frame
+from .._answers import CUT, ERROR, MAX_BODY, NOTHING, STATUS, STDERR, STDOUT, TEXT, encode_answer, frame
 from .._report import is_interrupt, log_error
 from .._settings import Settings
 
@@ -81,6 +81,10 @@ _LOOK_AT_ALL = MAX_UNSENT_IN_ALL // 128
 STALL_TIME = 10.0
 PROGRESS = 64 * 1024
 
+# The least that a piece of output counts, however short it is: about the memory that it takes besides its
+# content. Otherwise, short pieces could take a hundred times as much memory as the limits allow.
+_LEAST = 100
+
 # Bytes of output per send.
 _BATCH = 128 * 1024
 
@@ -100,8 +104,9 @@ class Raised:
 class Reply:
     """The way back to one launch: any thread writes, the I/O thread sends.
 
-    The I/O thread waits for no lock here: whatever it does is a single step of the queue, or
-    uses a field that only it writes (docs/design.md, "Threads share single steps").
+    While it sends, the I/O thread waits for no lock: whatever it does is a single step of the queue, or
+    uses a field that only it writes (docs/design.md, "Threads share single steps"). It takes the lock to
+    end a launch that no observer has been called for, so nobody can be writing.
     """
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
@@ -127,7 +132,7 @@ class Reply:
         self._lock = threading.RLock()
         # Appended under the lock, taken by the I/O thread, in single steps.
         self._queue: deque[tuple[int, bytes]] = deque()
-        self._put = 0  # bytes of output ever written; guarded by the lock
+        self._put = 0  # bytes of output ever written, each piece at least `_LEAST`; guarded by the lock
         self._sent = 0  # how many of those were sent; written only by the I/O thread
         self._marked = 0  # bytes sent since the last progress; used only by the I/O thread
         self.progress = time.monotonic()  # when that was; written only by the I/O thread
@@ -167,15 +172,11 @@ class Reply:
                 return
             self.check()
             self._queue.append((kind, data))
-            self._put += size
-        if not self._noticed:
-            self._notify()
-        if self.unsent > _LOOK_AT_ALL and self._sender.unsent() > MAX_UNSENT_IN_ALL:
-            self._sender.send(self)
-
-    def _notify(self) -> None:
+            self._put += max(size, _LEAST)
         if not self._noticed:
             self._noticed = True
+            self._sender.send(self)
+        if self.unsent > _LOOK_AT_ALL and self._sender.unsent() > MAX_UNSENT_IN_ALL:
             self._sender.send(self)
 
     def _wait_for_room(self, size: int) -> None:
@@ -229,8 +230,8 @@ class Reply:
         return self.gone and (isinstance(error, BrokenPipeError) or is_cancelled(error))
 
     def check(self) -> None:
-        """Raise BrokenPipeError if the launch has gone."""
-        if self.gone:
+        """Raise BrokenPipeError if the launch has gone, or goes now: its future cannot answer any more."""
+        if self.gone or (self.released and self.state == PENDING):
             raise BrokenPipeError(_EPIPE, "the launch no longer waits for an answer")
 
     def _answer_by(self, future: Any) -> None:
@@ -243,6 +244,8 @@ class Reply:
     def _answer(self, result: object) -> None:
         try:
             answer = self._frame_of(result)
+            if len(answer[1]) > MAX_BODY:
+                raise OverflowError("the answer is longer than 4 GiB")
         except BaseException as error:  # raised by the result itself, or there is no memory for it
             self._fail(error)
         else:
@@ -264,6 +267,8 @@ class Reply:
                 stream.send_all()
             except OSError:
                 pass  # it has gone
+            except MemoryError:
+                self.is_cut = True  # the output is not complete, and the answer must not look as if it were
         with self._lock:
             if self.state != OVER:
                 self._queue.append(answer)  # type: ignore[arg-type]
@@ -309,7 +314,7 @@ class Reply:
             last, over = kind, kind not in (STDOUT, STDERR)
             if data is not None:
                 bodies.append(data)
-                size += 0 if over else len(data)
+                size += 0 if over else max(len(data), _LEAST)
             else:
                 self.was_silent = True
         if bodies:
@@ -317,7 +322,7 @@ class Reply:
         self._taken = size
         return b"".join(pieces), over
 
-    _taken = 0  # bytes of output in what was last taken
+    _taken = 0  # what the output that was last taken counts
     was_silent = False  # whether only the end of the connection tells the launch that there is no answer
 
     def count_sent(self, size: int) -> None:
@@ -342,22 +347,23 @@ class Reply:
 
     def cut(self) -> None:
         """Cut the launch off: throw away what is waiting, and have `take` tell the launch."""
-        self.is_cut = self.gone = True
+        self.is_cut = True
         self._queue.clear()
-        self._wake_writers()
+        self.end()
 
     def _wake_writers(self) -> None:
         while self._waiters:
             try:
                 self._waiters.popleft().release()
-            except (IndexError, RuntimeError):
-                pass  # a signal handler has ended that wait
+            except IndexError:
+                pass  # another thread wakes them too
 
     # -- a forked child --
 
     def fork(self) -> None:
         """Become what is left in a forked child: the launch is the parent's."""
         self.forked = self.gone = True
+        self._lock = threading.RLock()  # another thread of the parent may have held it
 
     # -- frames --
 
@@ -443,11 +449,11 @@ def _frame_of_exit(error: SystemExit) -> tuple[int, bytes]:
 
 def text_of(error: BaseException) -> str:
     """Return the name of the exception and its text, whatever its own code does."""
+    name = type(error).__name__
     try:
-        text = str(error)
+        text = str.__str__(str(error))  # which may be of a class of its own
     except BaseException as failure:  # raised by its own `__str__`
         if is_interrupt(failure):
             raise
         text = ""
-    name = type(error).__name__
     return f"{name}: {text}" if text else name

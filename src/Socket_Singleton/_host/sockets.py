@@ -103,7 +103,7 @@ def is_among_last(sock: sockets.socket) -> bool:
 def moved(sock: sockets.socket) -> sockets.socket:
     """Return ``sock`` with a descriptor that has become free, if there is one."""
     try:
-        twin = _with_descriptor(os.dup(sock.fileno()), sock)
+        twin = _with_descriptor(_moved_above_stdio(os.dup(sock.fileno())), sock)
     except OSError:
         return sock
     sock.close()

@@ -36,8 +36,7 @@ class Stream(io.TextIOBase):
         # four steps, arrives in one piece even if other threads write too. Each thread writes only
         # its own entry, and `send_all` takes those of others, in single steps.
         self._partial: dict[int, list[str]] = {}
-        if reply is not None:
-            reply.streams.append(self)
+        self._is_known = False  # to the reply, which sends what is kept here before the answer
 
     def write(self, text: str) -> int:
         """Send ``text`` if a line ends in it; otherwise keep it until one does, or until ``flush``."""
@@ -56,11 +55,14 @@ class Stream(io.TextIOBase):
             reply.write(self._kind, encode_answer(text))
             return len(text)
         if begun is None:
+            if not self._is_known:
+                self._is_known = True
+                reply.streams.append(self)
             begun = self._partial[thread] = []
         begun.append(text)
         if len(begun) > _MAX_PIECES:
             begun[:] = ["".join(begun)]
-        if ends or len(begun[0]) > _MAX_PARTIAL:
+        if ends or sum(map(len, begun)) > _MAX_PARTIAL:
             reply.write(self._kind, self._take_begun(thread))
         return len(text)
 
