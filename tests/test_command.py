@@ -528,6 +528,7 @@ class TestCommand(SingletonTestCase):
         for word in words:
             Socket_Singleton.send([word], port=self.port)
         program.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not self.is_running(), "it is ending")
         lines = program.process.stdout.read().splitlines()
         self.assert_ended(program, 128 + signal.SIGTERM)
         self.assertEqual([json.loads(line) for line in lines], [[word] for word in words])

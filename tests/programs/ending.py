@@ -51,12 +51,12 @@ elif HOW == "dispatched":
     calls = queue.Queue()
 
     def run_calls():
-        time.sleep(0.1)  # until the end has begun
+        app.join()  # until the interpreter ends
         while True:
             calls.get()()
 
     app.dispatch = calls.put
-    app.trace(quick)
+    app.trace(lambda args: time.sleep(0.02) or quick(args))
     inside.limits(EXIT_TIME=30).__enter__()
     sys.stdin.readline()
     threading.Thread(target=run_calls, daemon=True).start()
@@ -68,7 +68,7 @@ elif HOW == "two":
 
     other = Failing(port=0)
     sys.stdin.readline()
-    app.trace(quick)
+    app.trace(lambda args: app.join() and quick(args))
     inside.limits(EXIT_TIME=30).__enter__()
 elif HOW == "slow-observer":
     app.trace(slow)
