@@ -9,13 +9,14 @@ import re
 import select
 import signal
 import site
+import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
 
 from Socket_Singleton import Socket_Singleton
 
-from .support import PATIENCE, Program, SingletonTestCase, free_port
+from .support import PATIENCE, Program, SingletonTestCase, environment, free_port
 
 PORT = re.compile(r"\b14\d\d\d\b")  # as in pages and examples
 
@@ -41,6 +42,20 @@ def with_names_of_its_own(text: str, mark: object, ports: list[int]) -> str:
     text = PORT.sub(lambda found: numbers[found.group()], text)
     text = text.replace("Socket_Singleton()\n", f"Socket_Singleton(port={ports[0]})\n")
     return text.replace("org.example.", f"org.example.test-{mark}.")
+
+
+def check_deleted_folder(test, path) -> None:
+    """Check that a program opens a file with an absolute path although its own folder was deleted."""
+    gone = Path(test.make_folder(), "gone")
+    script = f'mkdir "{gone}" && cd "{gone}" && rmdir "{gone}" && exec "$@"'
+    command = ["sh", "-c", script, "sh", sys.executable, path, "/a.txt"]
+    first = test.start_program(command, "opening /a.txt", env=environment())
+    first.expect("Running. Press Enter to quit.")
+    test.finish(test.start_program(command, env=environment()))
+    first.expect("opening /a.txt", count=2)
+    first.write("\n")
+    test.finish(first)
+    test.assertEqual(first.err, "")
 
 
 class HomeTestCase(SingletonTestCase):

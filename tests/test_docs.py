@@ -21,12 +21,11 @@ import Socket_Singleton as package
 import tests
 
 from . import core, in_between
-from .pages import HomeTestCase, blocks, sections, with_names_of_its_own
+from .pages import HomeTestCase, blocks, check_deleted_folder, sections, with_names_of_its_own
 from .support import (
     ROOT,
     Collector,
     SingletonTestCase,
-    environment,
     free_port,
     inside,
     once_for_all,
@@ -141,20 +140,8 @@ class TestPages(HomeTestCase):
             self.assertLessEqual(len(program.splitlines()), 8)
 
     @unittest.skipIf(os.name == "nt", "a current folder cannot be deleted there")
-    def test_programs_in_a_folder_that_was_deleted(self):
-        """Getting started and an example, for a file with an absolute path."""
-        for path in (self.programs(DOCS / "start.md")[-2], ROOT / "examples" / "open_files.py"):
-            gone = self.make_folder() / "gone"
-            script = f'mkdir "{gone}" && cd "{gone}" && rmdir "{gone}" && exec "$@"'
-            command = ["sh", "-c", script, "sh", sys.executable, path, "/a.txt"]
-            with self.subTest(path.name):
-                first = self.start_program(command, "opening /a.txt", env=environment())
-                first.expect("Running. Press Enter to quit.")
-                self.finish(self.start_program(command, env=environment()))
-                first.expect("opening /a.txt", count=2)
-                first.write("\n")
-                self.finish(first)
-                self.assertEqual(first.err, "")
+    def test_getting_started_in_a_folder_that_was_deleted(self):
+        check_deleted_folder(self, self.programs(DOCS / "start.md")[-2])
 
     def test_the_answers_in_getting_started(self):
         path, here, there = self.programs(DOCS / "start.md")[-1], self.make_folder(), self.make_folder()

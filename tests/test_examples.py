@@ -19,7 +19,7 @@ from unittest import mock
 import Socket_Singleton as package
 from Socket_Singleton import Socket_Singleton
 
-from .pages import HomeTestCase, start_display, with_names_of_its_own
+from .pages import HomeTestCase, check_deleted_folder, start_display, with_names_of_its_own
 from .support import PATIENCE, PROGRAMS, ROOT, needs_resets, wait_until
 
 EXAMPLES = ROOT / "examples"
@@ -168,6 +168,10 @@ class TestExamples(ExampleTestCase):
         self.assertEqual(
             [line for line in first.lines if "opening" in line], [f"opening {x}" for x in expected]
         )
+
+    @unittest.skipIf(os.name == "nt", "a current folder cannot be deleted there")
+    def test_open_files_in_a_folder_that_was_deleted(self):
+        check_deleted_folder(self, self.examples / "open_files.py")
 
     def test_wait_until_closed(self):
         example, here, there = "wait_until_closed.py", self.make_folder(), self.make_folder()

@@ -58,7 +58,7 @@ class Delivery:
         self._errors: deque[BaseException] = deque(maxlen=MAX_LINES)
         self._last_error = ""  # that was reported; used only by the I/O thread
         # By thread identifier: the launch that the thread is calling the observers for, and the way back
-        # to it. Each thread writes and reads only its own entry.
+        # to it. Each thread writes and reads only its own entry; `drain` looks whether there is one.
         self._current: dict[int, tuple[Launch, Reply | None]] = {}
         # Acquired by the observer thread and never released: if two were started, the other one ends.
         self._begun = threading.Lock()
@@ -164,7 +164,7 @@ class Delivery:
     def drain(self, seconds: float) -> None:
         """Wait until there is nothing left to deliver or to print, for at most ``seconds``.
 
-        What ``dispatch`` has accepted counts until it begins.
+        What ``dispatch`` has accepted counts too, until its observers have returned.
         """
         if not self._stopped and (self._thread is not None or self._has_work()):
             self._idle = threading.Event()
@@ -227,7 +227,7 @@ class Delivery:
                 continue
             if self._stopped:
                 return
-            if idle is not None and not (self._has_work() or self.inbox.has_in_hand()):
+            if idle is not None and not (self._has_work() or self.inbox.has_in_hand() or self._current):
                 idle.set()
             self._wait_for_news()
 
