@@ -287,10 +287,8 @@ def main(argv: list[str]) -> int:
         from .signals import end_by_interrupt
 
         return end_by_interrupt()
-    except RuntimeError as error:  # the system is out of threads
-        return fail(str(error))
-    except OSError as error:
-        failed = fail(_text(error))
+    except (OSError, RuntimeError) as error:  # RuntimeError: the system is out of threads
+        failed = fail(_text(error) if isinstance(error, OSError) else str(error))
         return _CANNOT_TELL if function is status else failed
 
 

@@ -227,11 +227,16 @@ class Reply:
         """Return whether an observer's exception is no fault: it is an answer, or the launch has gone."""
         if isinstance(error, SystemExit):
             return True
-        return self.gone and (isinstance(error, BrokenPipeError) or is_cancelled(error))
+        return self._is_lost and (isinstance(error, BrokenPipeError) or is_cancelled(error))
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the launch has gone, or is about to go: after a release, no future can answer it."""
+        return self.gone or (self.released and self.state == PENDING)
 
     def check(self) -> None:
-        """Raise BrokenPipeError if the launch has gone, or goes now: its future cannot answer any more."""
-        if self.gone or (self.released and self.state == PENDING):
+        """Raise BrokenPipeError if the launch no longer waits for an answer."""
+        if self._is_lost:
             raise BrokenPipeError(_EPIPE, "the launch no longer waits for an answer")
 
     def _answer_by(self, future: Any) -> None:
