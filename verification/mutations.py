@@ -125,12 +125,16 @@ MUTATIONS = {
     # A release ends the connections of launches whose observers are running.
     "released-before-answered": (
         "left without an answer by an observer",
-        ("_host/host.py", "if not (peer.reply.may_be_answered or peer.ends):", "if not peer.ends:"),
+        (
+            "_host/host.py",
+            "if not (peer.reply.may_be_answered or peer.outgoing or peer.ends):",
+            "if not peer.ends:",
+        ),
     ),
     # Launches whose observers have not begun go on waiting after the host has released.
     "never-let-go": (
         "a thread outlives release",
-        ("_host/host.py", "if not (peer.reply.may_be_answered or peer.ends):", "if False:"),
+        ("_host/host.py", "if not (peer.reply.may_be_answered or peer.outgoing or peer.ends):", "if False:"),
     ),
     # The I/O thread ends with the port, even if launches wait for an answer.
     "nobody-drains": (
