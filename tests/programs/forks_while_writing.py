@@ -1,6 +1,6 @@
 """A host whose observer forks while another thread writes to the same launch; the child just goes on.
 
-forks_while_writing.py NAME
+forks_while_writing.py NAME SECRET
 """
 
 import os
@@ -36,7 +36,7 @@ def observe(launch):
     return 0
 
 
-with Socket_Singleton(name=sys.argv[1]) as app:
+with Socket_Singleton(name=sys.argv[1], secret=sys.argv[2]) as app:
     app.trace(observe)
     say("ready")
     sys.stdin.readline()
