@@ -100,12 +100,11 @@ class TestWorkers(SingletonTestCase):
 class TestForks(SingletonTestCase):
     def test_child_of_an_observer_whose_launch_another_thread_writes_to(self):
         """The other thread may hold the lock of the output, and does not exist in the child."""
-        name = f"org.example.test {self.port}"
-        program = self.start(PROGRAMS / "forks_while_writing.py", name, ready="ready")
+        place = {"name": f"org.example.test {self.port}", "secret": "a long one"}  # there may be no home
+        program = self.start(PROGRAMS / "forks_while_writing.py", *place.values(), ready="ready")
         for _ in range(20):
-            self.assertEqual(
-                Socket_Singleton.ask(["a"], name=name, stdout=io.StringIO(), timeout=PATIENCE), 0
-            )
+            answer = Socket_Singleton.ask(["a"], stdout=io.StringIO(), timeout=PATIENCE, **place)
+            self.assertEqual(answer, 0)
         program.write("\n")
         self.assertEqual(self.finish(program).lines, ["ready", "all children have ended"])
 
