@@ -587,7 +587,7 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
 
         app = self.answering(observer)
         self.ask("a", stdout=io.StringIO())
-        self.assertGreaterEqual(counts[0], 100 * sys.getsizeof(b"x"))
+        self.assertGreaterEqual(counts[0], 100 * 50)  # CPython takes 34 bytes for one, and 56 for its place
 
     def test_total_of_all_launches_is_bounded(self):
         """Those that have not read for longest are cut off, and no more of them than necessary."""
