@@ -408,6 +408,32 @@ class TestDispatch(SingletonTestCase):
             self.observer.wait_for(("word",))
         self.assertEqual((len(refused), app.arguments), (2, ()))
 
+    def test_refusal_whose_text_cannot_be_formatted(self):
+        """It is an error as any other: there is a pause until the next attempt."""
+        self.enter(inside.limits(RETRY_TIME=10 * PATIENCE))
+
+        class Text(str):
+            def __format__(self, _):
+                raise ValueError("no format")
+
+        class Odd(Exception):
+            def __str__(self):
+                return Text("odd")
+
+        calls = []
+
+        def dispatch(call):
+            calls.append(call)
+            raise Odd
+
+        app = self.host(dispatch)
+        with self.expect_log("Dispatch dispatch raised exception: Odd: odd"):
+            self.send("word")
+            wait_until(lambda: calls, "it was refused")
+            app.dispatch = None
+            self.observer.wait_for(("word",))
+        self.assertEqual(len(calls), 1)
+
     def test_others_that_arrive_meanwhile_put_nothing_off(self):
         refused, dispatch = self.refusing(8)
         self.host(dispatch)
