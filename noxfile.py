@@ -1,7 +1,7 @@
 """The checks of this project: ``nox --list`` shows them, ``nox -s lint`` runs one.
 
-`.ci/run` runs them all, several at a time and in this order. The last one runs alone, since it uses all
-cores. The Debian packages that they need are listed in `.ci/debian-packages`.
+`.ci/run` runs them all, several at a time and in this order: those that take long come first. The last one
+runs alone, since it uses all cores. The Debian packages that they need are listed in `.ci/debian-packages`.
 """
 
 from __future__ import annotations
@@ -268,6 +268,12 @@ def toolkits(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def benchmarks(session: nox.Session) -> None:
+    """The comparison in short: whether it works, not its results."""
+    session.run(PYTHON, "benchmarks/compare.py", "--quick", external=True)
+
+
+@nox.session(venv_backend="none")
 def mutations(session: nox.Session) -> None:
     """The soak, or a test, finds two mistakes, chosen at random, that are made in copies of the package."""
     options = "--seconds", "400", "--sample", "2"
@@ -300,12 +306,6 @@ def system_calls(session: nox.Session, option: str) -> None:
     """Each system call fails once, and is the last one once."""
     command = [PYTHON, "verification/system_calls.py", *option.split()]
     run_or_skip(session, 77, "no process may be traced on this machine", *command)
-
-
-@nox.session(venv_backend="none")
-def benchmarks(session: nox.Session) -> None:
-    """The comparison in short: whether it works, not its results."""
-    session.run(PYTHON, "benchmarks/compare.py", "--quick", external=True)
 
 
 @nox.session(venv_backend="none")
