@@ -1,7 +1,7 @@
 """The checks of this project: ``nox --list`` shows them, ``nox -s lint`` runs one.
 
 `.ci/run` runs them all, several at a time and in this order, which leaves short ones for the end. The last
-one runs alone, since it uses all cores. The Debian packages that they need are listed in `.ci/debian-packages`.
+one runs alone, since it uses all cores. `.ci/debian-packages` lists the Debian packages that they need.
 """
 
 from __future__ import annotations
