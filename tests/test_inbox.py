@@ -54,7 +54,7 @@ class TestInbox(SingletonTestCase):
 
         looking = self.in_background(look)
         app.trace(observer)
-        words = [(str(number),) for number in range(1000)]
+        words = [(str(number),) for number in range(100)]  # of which some begin at that moment
         for argv in words:
             Socket_Singleton.send(argv, port=self.port)
         observer.wait_for(*words)
