@@ -63,7 +63,7 @@ class Launches:
         try:
             # Lost hosts would fill stderr with messages.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            dsn = f"{self.server.dsn} dbname=postgres application_name={os.getpid()}"
+            dsn = f"{self.server.dsn} application_name={os.getpid()}"
             app = cluster.ClusterSingleton(name, dsn, argv=args, lease=LEASE)
             app.trace(work, app)
             app.run()

@@ -105,8 +105,15 @@ class TestForks(SingletonTestCase):
         for _ in range(20):
             answer = Socket_Singleton.ask(["a"], stdout=io.StringIO(), timeout=PATIENCE, **place)
             self.assertEqual(answer, 0)
+
+        def go(_):
+            with self.assertRaises(TimeoutError):
+                Socket_Singleton.ask(["goes"], timeout=1, **place)
+
+        self.assertEqual(self.at_once(20, go), [None] * 20)
+        self.assertEqual(Socket_Singleton.ask(["a"], stdout=io.StringIO(), timeout=PATIENCE, **place), 0)
         program.write("\n")
-        self.assertEqual(self.finish(program).lines, ["ready", "all children have ended"])
+        self.assertEqual(self.finish(program).lines, ["ready", "41 children have ended"])
 
     def child_of(self, program) -> int:
         line = wait_until(lambda: [x for x in program.lines if x.startswith("child ")], "the child's id")[0]

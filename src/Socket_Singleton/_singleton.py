@@ -531,9 +531,8 @@ class Socket_Singleton:
 
     def _is_over(self) -> bool:
         """Return whether this was released, and both threads have ended."""
-        delivery = self._made_delivery
-        threads_ended = self._host is None or self._host.has_ended
-        return self._released and threads_ended and (delivery is None or delivery.has_ended)
+        assert self._host is not None
+        return self._released and self._host.has_ended and self._delivery.has_ended
 
     def _end_with_interpreter(self) -> None:
         """At exit: free the port, give observers a moment to take what the host still owns, and release."""

@@ -6,6 +6,7 @@ forks_while_writing.py NAME SECRET
 import os
 import sys
 import threading
+import time
 
 from saying import say
 
@@ -20,8 +21,14 @@ def observe(launch):
 
     def write():
         while not over.is_set():
-            launch.stdout.buffer.write(b"x")
+            try:
+                launch.stdout.buffer.write(b"x")
+            except BrokenPipeError:
+                pass  # it has gone, and the lock was taken to find that out
             begun.set()
+
+    while launch == ("goes",) and not launch.gone:
+        time.sleep(0.001)
 
     writers = [threading.Thread(target=write) for _ in range(2)]
     for writer in writers:
@@ -42,4 +49,4 @@ with Socket_Singleton(name=sys.argv[1], secret=sys.argv[2]) as app:
     sys.stdin.readline()
     for child in children:
         os.waitpid(child, 0)
-    say("all children have ended")
+    say(len(children), "children have ended")

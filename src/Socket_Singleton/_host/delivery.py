@@ -58,8 +58,11 @@ class Delivery:
         self._errors: deque[BaseException] = deque(maxlen=MAX_LINES)
         self._last_error = ""  # that was reported; used only by the I/O thread
         # By thread identifier: the launch that the thread is calling the observers for, and the way back
-        # to it. Each thread writes and reads only its own entry; `drain` looks whether there is one.
+        # to it. Each thread writes and reads only its own entry.
         self._current: dict[int, tuple[Launch, Reply | None]] = {}
+        # What is being delivered, from before it begins until its observers have returned: for `drain` and
+        # `forked`. Written by whoever delivers it, in single steps.
+        self._delivering: dict[Entry, None] = {}
         # Acquired by the observer thread and never released: if two were started, the other one ends.
         self._begun = threading.Lock()
         self._thread: threading.Thread | None = None  # set by that thread
@@ -174,6 +177,9 @@ class Delivery:
     def forked(self) -> None:
         """Become what is left in a forked child: no thread, and no launches."""
         self.inbox.forked()
+        for entry in self._delivering.copy():  # an observer may have forked, and go on in both processes
+            if entry.reply is not None:
+                entry.reply.fork()
         self._stopped = True
         self._thread = self._unstarted = None
         self._started.clear()
@@ -227,7 +233,7 @@ class Delivery:
                 continue
             if self._stopped:
                 return
-            if idle is not None and not (self._has_work() or self.inbox.has_in_hand() or self._current):
+            if idle is not None and not (self._has_work() or self.inbox.has_in_hand() or self._delivering):
                 idle.set()
             self._wait_for_news()
 
@@ -315,6 +321,7 @@ class Delivery:
         back and comes again; after that, a launch that waits gets an answer. The loop gets the Ctrl-C.
         """
         reply = entry.reply
+        self._delivering[entry] = None
         try:
             points.reach("chosen")
             override = None if entry.kept is not None else self._override
@@ -345,6 +352,7 @@ class Delivery:
                 reply.answer(Raised(error))  # else it would wait for ever
             raise
         finally:
+            self._delivering.pop(entry, None)
             if self._idle is not None:
                 self.wake()  # it may have been the last one
 
