@@ -637,6 +637,23 @@ class TestFewDescriptors(NamedTestCase):
         # The host may not have noticed yet.
         wait_until(lambda: self.asker()[1] == ACK, "one has gone, so there is room")
 
+    def test_no_descriptor_for_random_bytes(self):
+        """PyPy reads them from a file. The launch tries again, and the host reports nothing."""
+        name, here, failed = f"{self.name} too", threading.current_thread(), []
+        observer, random_bytes = Collector(), os.urandom
+        self.named(name=name).trace(observer)
+
+        def fail_once_in_the_host(size):
+            if threading.current_thread() is not here and not failed:
+                failed.append(size)
+                raise OSError(errno.EMFILE, "too many open files", "/dev/urandom")
+            return random_bytes(size)
+
+        with mock.patch.object(os, "urandom", fail_once_in_the_host):
+            Socket_Singleton.send(["word"], name=name)
+        observer.wait_for(("word",))
+        self.assertEqual(len(failed), 1)
+
     def test_freed_descriptor_is_taken_by_another_thread(self):
         """Then the connection keeps the descriptor that it has."""
         app = self.named(name=f"{self.name} too")

@@ -62,6 +62,9 @@ _lost_selectors: list[Any] = []
 # The talk of a peer that has been answered: what it still sends is ignored.
 _NO_TALK = Packet()
 
+# Errors for want of a descriptor: PyPy needs one for random bytes, which are part of each proof.
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+
 # Bytes per read, and reads per peer in a turn: enough for most packets and their end. What all
 # peers can send before they wait for one another, 48 KiB each, does not fill `MAX_BUFFERED`.
 _READ_SIZE = _peers.SHORT
@@ -679,14 +682,16 @@ class Host(forks.ForkAware):
         Raises:
             Refused, Foreign, PacketTooLong, MemoryError: as ``method`` does.
             OSError: it raised an unexpected error. A talk knows nothing but its own connection, so only
-                that connection has to end.
+                that connection has to end. For want of a descriptor, nothing is reported: the launch
+                tries again.
         """
         try:
             return method(argument)
         except (Refused, Foreign, PacketTooLong, MemoryError):
             raise
         except Exception as error:
-            self._delivery.report(error)
+            if getattr(error, "errno", None) not in _NO_DESCRIPTOR:
+                self._delivery.report(error)
             raise OSError from error
 
     def _finish(self, peer: Peer, hung_up: bool) -> None:
