@@ -28,14 +28,14 @@ if __name__ == "__main__":  # its folder would hide modules that have the same n
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from benchmarks.subjects import SUBJECTS
-from benchmarks.subjects.base import STAMP_LENGTH, Place, Subject, is_free, listen
+from benchmarks.subjects.base import STAMP_LENGTH, Place, Subject, check_free, listen
 
 WORD_LENGTH = 1000  # bytes with the NUL, like a long path. Large launches consist of many paths.
 KEPT = 2000  # how many of the last launches a host knows the delays of
 SUCCEED_TIME = 2.0  # seconds after a kill in which another process has to become the host
 
-# What observers print: bytes of a block and of a line, lines of a batch, seconds between single lines.
-BLOCK, LINE, BATCH, SINGLE_PAUSE = 64 * 1024, 80, 1000, 0.002
+# What observers print: bytes of a block and of a line, seconds between single lines.
+BLOCK, LINE, SINGLE_PAUSE = 64 * 1024, 80, 0.002
 
 
 def words_of(size: int) -> tuple[str, ...]:
@@ -115,10 +115,8 @@ class Taker:
         """Return the nanoseconds of each taking, and from each release until anybody can have the lock."""
         times, subject, port = [], self._subject, self._subject.place.port
         for _ in range(count):
-            deadline = time.monotonic() + SUCCEED_TIME
-            while subject.on_port and not is_free(port):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"port {port} does not become free")
+            if subject.on_port:
+                until_done(time.perf_counter_ns(), lambda: check_free(port))
             begin = time.perf_counter_ns()
             subject.take()
             taken = time.perf_counter_ns()
@@ -158,8 +156,6 @@ class Printer:
         for _ in range(int(count)):
             if kind == "blocks":
                 out.buffer.write(block)
-            elif kind == "batches":
-                out.write(f"{text}\n" * BATCH)
             elif kind == "lines":
                 print(text, file=out)
             else:

@@ -1,7 +1,6 @@
 """How many launches examples/cluster.py can serve, and how soon a lost host is replaced.
 
-    python benchmarks/cluster.py
-    python benchmarks/cluster.py --quick
+    python benchmarks/cluster.py [--quick]
 
 This needs psycopg and PostgreSQL, of which it starts a server of its own. Launches are forked children with
 a connection each, so the figures do not include the start of an interpreter. The exit status is 1 if a launch
@@ -31,8 +30,7 @@ AT_ONCE = 16  # launches that are on their way at the same time
 LOST_AFTER = 15  # effects of a host before it is killed or stopped
 LOOK = 0.005  # seconds between two checks whether launches have ended
 
-EFFECTS = """
-CREATE TABLE effects (number bigserial, name text, launch uuid, epoch bigint, pid int, at float8)"""
+EFFECTS = "CREATE TABLE effects (number bigserial, name text, launch uuid, epoch bigint, pid int, at float8)"
 HOSTS = f"SELECT application_name FROM ({HELD}) AS held JOIN pg_stat_activity USING (pid) WHERE key = {KEY}"
 READY_TO_BE_LOST = """
 SELECT pid FROM effects WHERE epoch = (SELECT max(epoch) FROM effects WHERE name = %s)
@@ -49,22 +47,22 @@ def work(args, app):
 
 
 class Launches:
-    """Forked launches: when each began, and when and with which status it ended."""
+    """Forked launches of one name, several at the same time, while hosts are killed or stopped."""
 
-    def __init__(self, server):
-        self.server, self.begun, self.ended = server, {}, {}
+    def __init__(self, server, name):
+        self.server, self.name, self.connection = server, name, server.connect()
+        self.begun, self.ended, self.lost = {}, {}, {}  # pid: when; ended: with which status, and when
 
-    def begin(self, name, *args):
+    def begin(self, *args):
         pid = os.fork()
         if pid:
             self.begun[pid] = time.monotonic()
             return
         status = 1
         try:
-            # Lost hosts would fill stderr with messages.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # lost hosts would fill it with messages
             dsn = f"{self.server.dsn} application_name={os.getpid()}"
-            app = cluster.ClusterSingleton(name, dsn, argv=args, lease=LEASE)
+            app = cluster.ClusterSingleton(self.name, dsn, argv=args, lease=LEASE)
             app.trace(work, app)
             app.run()
             status = 0
@@ -81,23 +79,12 @@ class Launches:
                 self.ended[pid] = status, time.monotonic()
         return len(self.ended) == len(self.begun)
 
-    def times(self):
-        return [end - self.begun[pid] for pid, (_, end) in self.ended.items()]
-
-
-class Stream(Launches):
-    """Launches of one name, several at the same time, while hosts are killed or stopped."""
-
-    def __init__(self, server, name):
-        super().__init__(server)
-        self.name, self.lost, self.connection = name, {}, server.connect()
-
     def run(self, count, how=None, times=0):
         """Return the time until ``count`` launches have ended or are hosts; send signals to some hosts."""
         start = time.monotonic()
         while len(self.ended) + len(self.held()) < count:
             while len(self.begun) < count and len(self.begun) - len(self.ended) - len(self.held()) < AT_ONCE:
-                self.begin(self.name, str(len(self.begun)))
+                self.begin(str(len(self.begun)))
             self.reap()
             for (pid,) in self.connection.execute(READY_TO_BE_LOST, [self.name, LOST_AFTER]).fetchall():
                 if len(self.lost) < times and pid not in self.lost:
@@ -118,10 +105,8 @@ class Stream(Launches):
         """
         for pid in self.lost.keys() - self.ended.keys():
             os.kill(pid, signal.SIGCONT)
-        wait_until(
-            lambda: self.reap() or self.ended.keys() >= self.lost.keys(), "hosts that were stopped end"
-        )
-        self.begin(self.name, "quit")
+        wait_until(lambda: self.reap() or self.ended.keys() >= self.lost.keys(), "stopped hosts end")
+        self.begin("quit")
         wait_until(self.reap, "all have ended")
         query = "SELECT launch, epoch, pid, at FROM effects WHERE name = %s ORDER BY number"
         rows = self.connection.execute(query, [self.name]).fetchall()
@@ -145,30 +130,29 @@ def milliseconds(values):
 
 
 def measure_takeover(server, launches, hosts):
-    signals = ("killed", signal.SIGKILL, hosts), ("stopped", signal.SIGSTOP, max(1, hosts // 6))
-    for name, how, times in signals:
-        stream = Stream(server, name)
-        stream.run(launches, how, times)
-        gaps = stream.end()
-        print(f"{len(gaps)} hosts {name}, {len(stream.begun)} launches, each done once;", end=" ")
+    for name, how, times in (("killed", signal.SIGKILL, hosts), ("stopped", signal.SIGSTOP, hosts // 6 or 1)):
+        several = Launches(server, name)
+        several.run(launches, how, times)
+        gaps = several.end()
+        print(f"{len(gaps)} hosts {name}, {len(several.begun)} launches, each done once;", end=" ")
         print(f"the next one's first effect after {milliseconds(gaps)}")
 
 
 def measure_launches(server, launches, queue):
-    stream = Stream(server, "stream")
-    taken, times = stream.run(launches), stream.times()
-    stream.end()
-    print(f"launches, {AT_ONCE} at a time: {launches / taken:.0f} a second; each {milliseconds(times)}")
-    with server.connect() as connection:
-        row = "INSERT INTO singleton_launches (id, name, args) SELECT gen_random_uuid(), %s, '[]'"
-        connection.execute(f"{row} FROM generate_series(1, %s)", ["queue", queue])
-        start, last = time.monotonic(), Launches(server)
-        last.begin("queue", "quit")
-        wait_until(last.reap, "the queue is empty")
-        print(f"one host, from a queue of {queue}: {queue / (time.monotonic() - start):.0f} a second")
-        size = connection.execute("SELECT pg_total_relation_size('singleton_launches')").fetchone()[0]
-        rows = connection.execute("SELECT count(*) FROM singleton_launches").fetchone()[0]
-        print(f"a row takes {size / rows:.0f} bytes on disk, indexes included, for a day")
+    several, last = Launches(server, "several"), Launches(server, "queue")
+    taken = several.run(launches)
+    each = milliseconds([end - several.begun[pid] for pid, (_, end) in several.ended.items()])
+    several.end()
+    print(f"launches, {AT_ONCE} at a time: {launches / taken:.0f} a second; each {each}")
+    row = "INSERT INTO singleton_launches (id, name, args) SELECT gen_random_uuid(), %s, '[]'"
+    last.connection.execute(f"{row} FROM generate_series(1, %s)", [last.name, queue])
+    start = time.monotonic()
+    last.begin("quit")
+    wait_until(last.reap, "the queue is empty")
+    print(f"one host, from a queue of {queue}: {queue / (time.monotonic() - start):.0f} a second")
+    size = "SELECT pg_total_relation_size('singleton_launches') / count(*) FROM singleton_launches"
+    bytes_of_a_row = last.connection.execute(size).fetchone()[0]
+    print(f"a row takes {bytes_of_a_row} bytes on disk, indexes included, for a day")
 
 
 def main():

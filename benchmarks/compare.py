@@ -3,14 +3,11 @@
     python benchmarks/compare.py                 # everything, in about half an hour
     python benchmarks/compare.py --quick         # a test that everything works; its figures mean little
     python benchmarks/compare.py --beside TREE   # also compare with another tree, such as an older commit
-    python benchmarks/compare.py --only launch,import --subjects this,named,2.0.0,python
+    python benchmarks/compare.py --only launch import --subjects this named 2.0.0 python
 
 This needs Linux or macOS, any Python from 3.9 on that has venv, and PyPI. The last command takes two
-minutes, and installs nothing but 2.0.0.
-
-A full run writes the tables that it prints to results.md beside this file, and draws results.svg, which the
-README shows. To draw that alone, `--only launch,idle,change` is enough. Both should be made on an idle
-machine.
+minutes, and installs nothing but 2.0.0. A full run, on an idle machine, writes the tables that it prints to
+results.md beside this file, and draws results.svg for the README.
 
 The subjects:
 
@@ -24,11 +21,8 @@ The subjects:
 
 A measurement takes its subjects in turn, each time in another random order, so that other programs on the
 machine, and the contents of the caches, affect all of them alike. Figures and ratios are medians over the
-rounds.
-
-Everything is measured on the newest CPython found, and whole processes also on the oldest one from 3.8 on,
-or on those that --python names. Each subject has a virtual environment of its own, without pip and
-setuptools, since these start code in every process. A `.pth` file with code is refused for the same reason.
+rounds. Everything is measured on the newest CPython found, and whole processes also on the oldest one from
+3.8 on, or on those that --python names.
 
 How each figure is measured:
 
@@ -50,16 +44,15 @@ How each figure is measured:
 - idle: context switches of all threads of a host with nothing to do; its resident memory beyond that of an
   interpreter.
 - change: to take the lock in a process that has taken it before; from the call of `release` until every
-  process can listen on the port, or take the lock if it is not a port; from SIGKILL, with a silent peer
-  connected, until another process, which tries all the time, is the host.
-- stream: an observer prints 100 MB or 200,000 lines; from the call of `ask` to its return. One line: from
-  the call of `print` to the launch's stream, with 2 ms between two lines.
+  process can listen on the port, or take the lock; from SIGKILL, with a silent peer connected, until another
+  process, which tries all the time, is the host.
+- stream: an observer writes 100 MB or prints 200,000 lines; from the call of `ask` to its return. One line:
+  from the call of `print` to the launch's stream, with 2 ms between two lines.
 
-Whole processes and *change* include what the machine needs to start and end processes. Senders of *this*,
-*beside*, *2.0.0* and *bare* are the same bare sockets, so *handoff* to *growth* compare their hosts; the
-others have senders of their own, in Python, and that of *named* is the library's. 2.0.0 calls its observer
-after one read, before it knows whether the launch is complete, and answers nothing. Memory and wakeups are
-missing where there is no /proc.
+Whole processes and *change* include what the machine needs to start and end processes. Senders are bare
+sockets, so *handoff* to *growth* compare the hosts; those of *named* and mp.connection are the libraries'
+own, since they prove that they have the key. 2.0.0 calls its observer after one read, before it knows
+whether the launch is complete, and answers nothing. Memory and wakeups are missing where there is no /proc.
 
 The exit status does not depend on the figures. It is 1 if a measurement of *this*, *named* or *bare* fails,
 or if one of the first two loses a launch.
@@ -90,7 +83,6 @@ from benchmarks.report import report
 from benchmarks.runner import Results, measure
 from benchmarks.subjects import BESIDE, NAMED, SUBJECTS, THIS
 
-PICTURED = {"launch", "idle", "change"}
 QUICK_TIME, FULL_TIME = 600, 3 * 60 * 60  # seconds for everything: only a defect takes so long
 
 
@@ -106,7 +98,7 @@ def machine() -> str:
 
 def compare(options: argparse.Namespace, plan: Plan, folder: str) -> int:
     load = os.getloadavg()[0]
-    environment = Environment(options.environment or f"{folder}/environment", options.python, options.beside)
+    environment = Environment(Path(folder).resolve() / "environment", options.python, options.beside)
     wanted = [name for name in SUBJECTS if name in options.subjects and (name != BESIDE or options.beside)]
     missing = environment.install(wanted)
     subjects = [name for name in wanted if name not in missing]
@@ -124,35 +116,25 @@ def compare(options: argparse.Namespace, plan: Plan, folder: str) -> int:
     results.failures += [f"{subject} has lost launches" for subject, _ in lost if subject in (THIS, NAMED)]
     text = report(chosen, results, pythons, subjects, about)
     print(text, end="")
-    every_subject = set(options.subjects) == set(SUBJECTS)
-    target = Path(folder if options.quick else HERE)
-    if every_subject and set(options.only) == set(KEYS):
-        (target / "results.md").write_text(text, encoding="utf-8")
-    if every_subject and set(options.only) >= PICTURED:
+    if {*options.only, *options.subjects} == {*KEYS, *SUBJECTS}:
+        target = Path(folder if options.quick else HERE, "results.md")
+        target.write_text(text, encoding="utf-8")
         drawing = picture(results, environment.main, subjects, machine(), versions)
-        (target / "results.svg").write_text(drawing, encoding="utf-8")
+        target.with_suffix(".svg").write_text(drawing, encoding="utf-8")
     return int(bool(results.failures))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="Compare Socket_Singleton with its released version, other libraries, and bare sockets.",
-        epilog="The exit status is 1 if a measurement fails or a launch is lost, whatever the figures are.",
-    )
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--quick", action="store_true", help="measure little: a test that everything works")
     add("--rounds", type=int, default=0, help=f"how often everything is repeated ({FULL.rounds})")
     for option, names in (("--only", KEYS), ("--subjects", SUBJECTS)):
-        add(option, default=",".join(names), metavar="NAME,...", help=", ".join(names))
+        add(option, nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     pythons = "a version or a path, instead of the newest CPython found and the oldest; several are allowed"
     add("--python", action="append", default=[], help=pythons)
     add("--beside", default="", metavar="TREE", help="measure the package of that tree as well")
-    add("--environment", metavar="DIR", help="keep the packages there, and use them again")
     options = parser.parse_args()
-    options.only, options.subjects = options.only.split(","), options.subjects.split(",")
-    unknown = {*options.only, *options.subjects} - {*KEYS, *SUBJECTS}
-    if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}")
     plan = QUICK if options.quick else FULL
     plan = plan._replace(rounds=options.rounds or plan.rounds)
     # Every wait has a deadline; this is for the unexpected. The agents end with this process.
@@ -161,7 +143,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="compare") as folder:
             return compare(options, plan, folder)
-    except Failure as error:
+    except (Failure, OSError) as error:
         print(f"compare.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

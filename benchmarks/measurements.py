@@ -9,14 +9,14 @@ import time
 from operator import attrgetter
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Union
 
-from .agents import BATCH, BLOCK, LINE, SUCCEED_TIME
+from .agents import BLOCK, LINE, SUCCEED_TIME
 from .plan import MIB, Failure, Plan
 from .processes import Bench, Child, memory, stalled_peers, wakeups
 from .subjects import BARE, OLD, PYTHON, SUBJECTS, Subject
 from .subjects.base import Place
 
 SILENCE = 3  # seconds without another launch after which a host is considered done, or stuck
-QUIET, QUIET_LOOKS = 0.1, 30  # a host is idle after so many seconds without a wakeup; how often to look
+SETTLE = 1.0  # seconds for what a host does only once, after its start
 
 TRICKLE = 1_000_000  # nanoseconds from launch to launch
 SMALL = 64  # bytes of a launch whose size does not matter: one file name
@@ -209,11 +209,7 @@ def growth(bench: Bench, subject: str) -> Columns:
 def idle(bench: Bench, subject: str) -> Columns:
     program = SUBJECTS[subject].program("idle", bench.place())
     with bench.child(program, subject) as host, bench.child(["-c", Subject.STAY], subject) as bare:
-        for _ in range(QUIET_LOOKS):
-            before = wakeups(host.pid)
-            time.sleep(QUIET)
-            if wakeups(host.pid) == before:
-                break  # if it never is quiet, its wakeups are counted nevertheless
+        time.sleep(SETTLE)
         before = wakeups(host.pid)
         time.sleep(bench.plan.idle)
         count = wakeups(host.pid) - before
@@ -252,7 +248,7 @@ def after_a_kill(bench: Bench, subject: str) -> float | Failure:
 
 def stream(bench: Bench, subject: str) -> Columns:
     place, lines = bench.place(), bench.plan.lines
-    sizes = {"blocks": BLOCK, "lines": LINE, "batches": BATCH * LINE}  # bytes that are printed at a time
+    sizes = {"blocks": BLOCK, "lines": LINE}  # bytes that are written at a time
 
     def ask(kind: str, size: int) -> float:
         """Return the bytes per second with which these many are printed."""
@@ -270,6 +266,5 @@ def stream(bench: Bench, subject: str) -> Columns:
         return {
             "64 KiB a write, MB/s": ask("blocks", lines * STREAM) / 1e6,
             "80 bytes a print, lines/s": ask("lines", lines * LINE) / LINE,
-            "1,000 lines of 80 bytes a write, lines/s": ask("batches", lines * LINE) / LINE,
             "one line, p50, ms": statistics.median(delays) / 1e6,
         }

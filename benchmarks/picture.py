@@ -61,19 +61,14 @@ class Chart(NamedTuple):
     without: str = ""  # what is written instead of a bar of those that have none
 
 
-def charts(python: str) -> list[Chart]:
-    cost, launch = "What does a second launch cost?", f"launch {python}"
-    reached, observed = (
-        "How soon does the first one get the arguments?",
-        "from the start of the second launch",
-    )
-    crash, killed = "How soon after a crash can it start again?", "from its kill, with a connection open"
-    return [
-        Chart(cost, "from its start to its end", launch, "wall, ms"),
-        Chart(reached, observed, launch, "start to observer, ms", "hands nothing over"),
-        Chart("What does waiting cost?", "memory beyond Python itself", "idle", "over the interpreter, MiB"),
-        Chart(crash, killed, "change", "kill to next host, ms", "not within 2 s"),
-    ]
+def charts(python: str) -> Iterator[Chart]:
+    launch, start = f"launch {python}", "from the start of the second launch"
+    observed = "How soon does the first one get the arguments?"
+    again, kill = "How soon after a crash can it start again?", "from its kill, with a connection open"
+    yield Chart("What does a second launch cost?", "from its start to its end", launch, "wall, ms")
+    yield Chart(observed, start, launch, "start to observer, ms", "hands nothing over")
+    yield Chart("What does waiting cost?", "memory beyond Python itself", "idle", "over the interpreter, MiB")
+    yield Chart(again, kill, "change", "kill to next host, ms", "not within 2 s")
 
 
 def text(x: float, y: float, words: str, style: str = "") -> str:

@@ -21,17 +21,14 @@ from typing import Any, Iterator
 from .environment import Environment
 from .plan import Failure, Plan
 from .subjects import SUBJECTS
-from .subjects.base import ADDRESS, Place, is_free
+from .subjects.base import ADDRESS, Place, check_free
 
 AGENTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agents.py")
 
 START_TIME = 30  # seconds for an interpreter to start, or for a whole launch
 ANSWER_TIME = 300  # seconds for an answer of an agent, for instance after a hundred thousand launches
 CONNECT_TIME = 1.0  # seconds for all stalled peers to get into the queue of a host that accepts nobody
-
-# Ports for hosts. The system itself hands out those from 32768 on.
-PORTS = range(20_000, 32_000)
-
+PORTS = range(20_000, 32_000)  # for hosts; the system itself hands out those from 32768 on
 NO_PROC = "needs /proc"
 
 
@@ -127,8 +124,11 @@ class Bench:
 
     def place(self) -> Place:
         """Return a place that has not been used before, or long ago."""
-        port = next(port for port in self._ports if is_free(port))
-        return Place(port, os.path.join(self._folder, f"{port}.lock"))
+        while True:
+            port = next(self._ports)
+            with contextlib.suppress(OSError):
+                check_free(port)
+                return Place(port, os.path.join(self._folder, f"{port}.lock"))
 
     def agent(self, role: str, subject: str, place: Place) -> Child:
         return self.child([AGENTS, role, subject, str(place.port), place.path], subject)

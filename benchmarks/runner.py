@@ -33,8 +33,7 @@ class Results:
     def ratio(self, figure: Figure, other: Figure) -> float | None:
         """Return the median over the rounds, since within a round both had the same machine.
 
-        The machine may have changed between two measurements. Their figures are compared with those of
-        Python itself first.
+        Figures of two measurements are compared with those of Python first: the machine may have changed.
         """
         if figure.measurement != other.measurement:
             one, another = (self.ratio(each, each._replace(subject=PYTHON)) for each in (figure, other))

@@ -11,18 +11,5 @@ THIS, BESIDE, NAMED, OLD = This.name, Beside.name, Named.name, Released.name
 PYTHON, BARE = Interpreter.name, Bare.name
 
 # In the order in which they are shown.
-SUBJECTS: dict[str, type[Subject]] = {
-    subject.name: subject
-    for subject in (
-        This,
-        Named,
-        Beside,
-        Released,
-        Interpreter,
-        Bare,
-        FileLock,
-        Tendo,
-        Connection,
-        LocalServer,
-    )
-}
+EVERY = (This, Named, Beside, Released, Interpreter, Bare, FileLock, Tendo, Connection, LocalServer)
+SUBJECTS: dict[str, type[Subject]] = {subject.name: subject for subject in EVERY}

@@ -31,8 +31,7 @@ class Bare(Subject):
     """
 
     name = "bare"
-    stallers = True
-    prints = True
+    stallers = prints = True
     IMPORT = "import socket, sys"
     TAKE = """\
 import threading

@@ -107,14 +107,10 @@ def stamp(packet: bytearray) -> None:
     packet[:STAMP_LENGTH] = b"%020d" % time.monotonic_ns()
 
 
-def is_free(port: int) -> bool:
-    """Return whether every program can bind ``port`` now, even without SO_REUSEADDR."""
+def check_free(port: int) -> None:
+    """Raise OSError unless every program can bind ``port`` now, even without SO_REUSEADDR."""
     with socket.socket() as sock:
-        try:
-            sock.bind((ADDRESS, port))
-        except OSError:
-            return False
-    return True
+        sock.bind((ADDRESS, port))
 
 
 def listen(port: int) -> socket.socket:

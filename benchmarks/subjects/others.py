@@ -12,7 +12,14 @@ from typing import Callable
 from .base import ACK, BACKLOG, STAMP_LENGTH, Observer, Place, Subject, join, split, stamp
 
 AUTHKEY = b"open sesame"
-ANSWER_TIME = 10_000  # milliseconds for which Qt's client waits at each step
+
+
+def remove_if_nobody_listens(path: str) -> None:
+    """Remove the local socket that a killed host has left behind, or raise BlockingIOError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        if sock.connect_ex(path) != errno.ECONNREFUSED:
+            raise BlockingIOError
+    os.unlink(path)
 
 
 class FileLock(Subject):
@@ -43,11 +50,7 @@ class Tendo(Subject):
     every_python = hands_over = on_port = False
     IMPORT = "from tendo import singleton"
     TAKE = "lock = singleton.SingleInstance(lockfile={path!r})"
-    LAUNCH = """\
-try:
-    singleton.SingleInstance(lockfile={path!r})
-except singleton.SingleInstanceException:
-    pass"""
+    LAUNCH = f"try:\n    {TAKE}\nexcept singleton.SingleInstanceException:\n    pass"
 
     def take(self) -> None:
         from tendo import singleton
@@ -66,8 +69,6 @@ class Connection(Subject):
 
     Over TCP each launch would wait for a delayed acknowledgement, 40 ms on Linux, since
     the handshake consists of small packets and TCP_NODELAY is not set.
-
-    A killed host leaves the socket's file behind; a launch that finds nobody there removes it.
     """
 
     name = "mp.connection"
@@ -90,10 +91,7 @@ except OSError:
         try:
             self._listen()
         except OSError:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-                if sock.connect_ex(self.place.path) != errno.ECONNREFUSED:
-                    raise
-            os.unlink(self.place.path)
+            remove_if_nobody_listens(self.place.path)
             self._listen()
 
     def _listen(self) -> None:
@@ -134,10 +132,8 @@ except OSError:
 class LocalServer(Subject):
     """Qt's local socket, served by the event loop.
 
-    It cannot be closed for one direction, so the length is sent first.
-
-    A killed host leaves the socket's file behind, so a launch that finds it tries whether
-    somebody answers there, and removes it if not, as Qt's documentation advises.
+    It cannot be closed for one direction, so the length is sent first. Qt's documentation advises to remove
+    what a killed host has left behind.
     """
 
     name = "QLocalServer"
@@ -172,17 +168,11 @@ sock.waitForReadyRead(10000)"""
 
     def take(self) -> None:
         self._server = self._network.QLocalServer()
-        if hasattr(self._server, "setListenBacklogSize"):
-            self._server.setListenBacklogSize(BACKLOG)
-        if self._server.listen(self.place.path):
-            return
-        sock = self._network.QLocalSocket()
-        sock.connectToServer(self.place.path)
-        if not sock.waitForConnected(ANSWER_TIME):
-            self._network.QLocalServer.removeServer(self.place.path)
-            if self._server.listen(self.place.path):
-                return
-        raise BlockingIOError
+        self._server.setListenBacklogSize(BACKLOG)
+        if not self._server.listen(self.place.path):
+            remove_if_nobody_listens(self.place.path)
+            if not self._server.listen(self.place.path):
+                raise BlockingIOError
 
     def release(self) -> None:
         self._server.close()
@@ -226,14 +216,10 @@ sock.waitForReadyRead(10000)"""
         packet = join(("0" * STAMP_LENGTH, *words))
 
         def send() -> None:
-            sock = self._network.QLocalSocket()
-            stamp(packet)
-            sock.connectToServer(self.place.path)
-            done = sock.waitForConnected(ANSWER_TIME)
-            sock.write(len(packet).to_bytes(4, "big") + packet)
-            while done and sock.bytesToWrite():
-                done = sock.waitForBytesWritten(ANSWER_TIME)
-            if not done or not (sock.bytesAvailable() or sock.waitForReadyRead(ANSWER_TIME)):
-                raise ConnectionError(sock.errorString())
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                stamp(packet)
+                sock.connect(self.place.path)
+                sock.sendall(len(packet).to_bytes(4, "big") + packet)
+                sock.recv(1)
 
         return send
