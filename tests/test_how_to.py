@@ -96,8 +96,8 @@ class TestHowTo(PageTestCase):
         first = self.start(app, "first.txt", ready="opening 1 files together")
         for number in range(30):
             self.send(f"{number}.txt")
-        first.expect("opening 30 files together")
         self.send("quit")
+        first.expect("opening 31 files together")
         self.finish(first)
         self.assertEqual(first.err, "")
 

@@ -159,7 +159,13 @@ class TestSilence(SingletonTestCase):
 
     def test_the_suite_prints_one_dot_per_test(self):
         """Checked with classes that cause a lot of output."""
-        classes = ("TestDispatch", "TestForks", "TestLog", "TestObservers", "TestUnexpectedError")
+        classes = (
+            "TestDeliveryEnduresErrors",
+            "TestForks",
+            "TestLog",
+            "TestObservers",
+            "TestUnexpectedError",
+        )
         command = ["-m", "unittest", *(f"tests.{name}" for name in classes)]
         suite = self.start(*command, env={"PYTHONWARNINGS": ""})
         suite.wait(5 * PATIENCE)  # it is many tests

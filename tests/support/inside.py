@@ -17,7 +17,6 @@ import os
 import socket
 import time
 import types
-from unittest import mock
 
 from Socket_Singleton import (
     _client,
@@ -101,13 +100,37 @@ def limit(name: str):
 
 
 @contextlib.contextmanager
+def replaced(owner, name: str, value):
+    """Have ``owner.name`` be ``value`` meanwhile.
+
+    `unittest.mock` can do that too, but its import would make programs that use this module start three times
+    as slowly.
+    """
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def raising(error: BaseException):
+    """Return a function that raises ``error``."""
+
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@contextlib.contextmanager
 def limits(**values):
     """Change constants of the package meanwhile: ``limits(MAX_PEERS=3)``."""
     with contextlib.ExitStack() as stack:
         if "READ_SIZE" in values:
             values["SHORT"] = values["READ_SIZE"]
         for name, value in values.items():
-            stack.enter_context(mock.patch.object(*_LIMITS[name], value))
+            stack.enter_context(replaced(*_LIMITS[name], value))
         yield
 
 
@@ -129,7 +152,7 @@ def at(point: str, call):
         if reached == point:
             call(*details)
 
-    with mock.patch.object(_points, "reach", reach_and_call):
+    with replaced(_points, "reach", reach_and_call):
         yield
 
 
@@ -146,7 +169,7 @@ def sockets_of_launches(factory):
     def new_socket(family):
         return _system.above_stdio(lambda: factory(family, socket.SOCK_STREAM))
 
-    with mock.patch.object(_system, "new_socket", new_socket):
+    with replaced(_system, "new_socket", new_socket):
         yield
 
 
@@ -154,7 +177,7 @@ def sockets_of_launches(factory):
 def sockets_of_peers(kind):
     """Have each connection that hosts accept be a ``kind``."""
     accept = _host_sockets.accept
-    with mock.patch.object(_host_sockets, "accept", lambda listener: _as_kind(kind, accept(listener))):
+    with replaced(_host_sockets, "accept", lambda listener: _as_kind(kind, accept(listener))):
         yield
 
 
@@ -162,7 +185,7 @@ def sockets_of_peers(kind):
 def sockets_of_wakers(kind):
     """Have a pair of ``kind`` wake the I/O threads of hosts that begin meanwhile."""
     pair = _host.socket_pair
-    with mock.patch.object(_host, "socket_pair", lambda: [_as_kind(kind, sock) for sock in pair()]):
+    with replaced(_host, "socket_pair", lambda: [_as_kind(kind, sock) for sock in pair()]):
         yield
 
 
@@ -182,7 +205,7 @@ def claim(port: int, wait: float = 0.0) -> socket.socket | None:
 def clock_of_hosts(ahead: float):
     """Have the clock of hosts in this process be ``ahead`` seconds ahead meanwhile."""
     clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
-    return mock.patch.object(_host, "time", clock)
+    return replaced(_host, "time", clock)
 
 
 @contextlib.contextmanager
@@ -191,7 +214,7 @@ def clock_of_launches(monotonic=time.monotonic, sleep=time.sleep):
     clock = types.SimpleNamespace(monotonic=monotonic, sleep=sleep)
     with contextlib.ExitStack() as stack:
         for module in (_client, _remote, _singleton):
-            stack.enter_context(mock.patch.object(module, "time", clock))
+            stack.enter_context(replaced(module, "time", clock))
         yield
 
 
@@ -210,7 +233,7 @@ def key_file() -> str:
 
 def names_of_keys(error: BaseException):
     """Have ``error`` raised instead of giving a new key its name."""
-    return mock.patch.object(_key_file, "give_place", side_effect=error)
+    return replaced(_key_file, "give_place", raising(error))
 
 
 def identity(name: str, secret: bytes | None = None):
@@ -273,13 +296,13 @@ def talks_that_fail(part: str, error: BaseException, times: int = 2):
             raise error
         return feed(talk, *said)
 
-    with mock.patch.object(_host_packet.Packet, part, fail_or_feed):
+    with replaced(_host_packet.Packet, part, fail_or_feed):
         yield failed
 
 
 def system_that_cannot_count_unacknowledged_bytes():
     """Have the system not say how many of the sent bytes are acknowledged."""
-    return mock.patch.object(_host_sockets.fcntl, "ioctl", side_effect=OSError(errno.EPERM, "not permitted"))
+    return replaced(_host_sockets.fcntl, "ioctl", raising(OSError(errno.EPERM, "not permitted")))
 
 
 def count_peers(app) -> int:
@@ -373,7 +396,9 @@ def interrupt_news(app, handler):
         handler()
         return True
 
-    app._delivery._news = mock.Mock(wraps=news, locked=interrupted)
+    app._delivery._news = types.SimpleNamespace(
+        locked=interrupted, release=news.release, acquire=news.acquire
+    )
     return lambda: not news.locked()
 
 
@@ -383,12 +408,12 @@ def while_the_delivery_is_made(call):
     make = _delivery.Delivery
 
     def call_and_make(*arguments):
-        patched.stop()
+        patched.__exit__(None, None, None)
         call()
         return make(*arguments)
 
-    patched = mock.patch.object(_delivery, "Delivery", call_and_make)
-    patched.start()
+    patched = replaced(_delivery, "Delivery", call_and_make)
+    patched.__enter__()
     yield
 
 
