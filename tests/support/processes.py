@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import shutil
@@ -12,6 +13,7 @@ import threading
 import time
 import unittest
 from pathlib import Path
+from typing import Iterator
 
 from .silence import SLOW_STEP
 from .systems import WINE
@@ -75,20 +77,37 @@ class Program:
         self.lines: list[str] = []
         self._err: list[str] = []
         self.err_was_read = False  # by a test, which has then checked it
-        reads = [(self.process.stderr, self._err)]
+        self._news = threading.Condition()  # guards the next two, which readers change and `expect` reads
+        self._printed: collections.Counter[str] = collections.Counter()  # how often each line of stdout came
+        self._prints = stdout is None  # until the end of stdout
+        reads = [(self._read_err, self.process.stderr)]
         if stdout is None:
-            reads.append((self.process.stdout, self.lines))
-        self._readers = [threading.Thread(target=self._read, args=read, daemon=True) for read in reads]
+            reads.append((self._read_out, self.process.stdout))
+        self._readers = [threading.Thread(target=read, args=[stream], daemon=True) for read, stream in reads]
         for reader in self._readers:
             reader.start()
 
+    def _read_err(self, stream) -> None:
+        for line in self._lines_of(stream):
+            self._err.append(line)
+
+    def _read_out(self, stream) -> None:
+        for line in self._lines_of(stream):
+            self.lines.append(line)
+            with self._news:
+                self._printed[line] += 1
+                self._news.notify_all()
+        with self._news:
+            self._prints = False
+            self._news.notify_all()
+
     @staticmethod
-    def _read(stream, into):
+    def _lines_of(stream) -> Iterator[str]:
         with stream:
             for line in stream:
                 text = line.decode("utf-8", "surrogateescape")
                 if not SLOW_STEP.fullmatch(text):
-                    into.append(text.rstrip("\r\n"))
+                    yield text.rstrip("\r\n")
 
     @property
     def out(self) -> str:
@@ -108,21 +127,14 @@ class Program:
 
     def expect(self, line: str, count: int = 1, timeout: float = PATIENCE) -> None:
         """Wait until ``line`` has been printed ``count`` times."""
-
-        def seen():
-            if self.lines.count(line) >= count:
-                return True
-            if self.process.poll() is not None:
-                for reader in self._readers:
-                    reader.join(PATIENCE)
-                if self.lines.count(line) < count:
-                    raise AssertionError(f"ended without printing {line!r}: {self.describe()}")
-            return False
-
-        try:
-            wait_until(seen, f"{line!r} x {count}", timeout)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.describe()}") from None
+        with self._news:
+            self._news.wait_for(lambda: self._printed[line] >= count or not self._prints, timeout)
+            if self._printed[line] >= count:
+                return
+            ended = not self._prints
+        self._join_readers(1.0 if ended else 0.0)  # for what is on stderr
+        why = "ended without printing" if ended else f"has not printed within {timeout:g} seconds"
+        raise AssertionError(f"{why}: {line!r} x {count}\n{self.describe()}")
 
     def write(self, text: str) -> None:
         self.process.stdin.write(text.encode())
@@ -130,13 +142,18 @@ class Program:
 
     def wait(self, timeout: float = PATIENCE) -> int:
         """Wait for the end and return the exit status; if it does not end, show both streams."""
+        deadline = time.monotonic() + timeout
+        self._join_readers(timeout)  # first, since `Popen.wait` polls less and less often
         try:
-            status = self.process.wait(timeout)
+            return self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still runs after {timeout:g} seconds: {self.describe()}") from None
+
+    def _join_readers(self, timeout: float) -> None:
+        """Wait until everything that it, or a child of its own, prints has been read."""
+        deadline = time.monotonic() + timeout
         for reader in self._readers:
-            reader.join(PATIENCE)
-        return status
+            reader.join(max(0.0, deadline - time.monotonic()))
 
     def interrupt(self) -> None:
         """Send SIGINT once its main thread is asleep.
@@ -174,8 +191,7 @@ class Program:
         self.process.wait(PATIENCE)
         with contextlib.suppress(OSError):
             self.process.stdin.close()
-        for reader in self._readers:
-            reader.join(PATIENCE)
+        self._join_readers(PATIENCE)
         if self.process.stdout:
             self.process.stdout.close()
 
