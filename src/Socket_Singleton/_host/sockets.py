@@ -9,11 +9,6 @@ import sys
 
 from .._system import LAST_OF_STDIO, close_resets, linger, sockets
 
-if sys.platform == "win32":
-    resource = None
-else:
-    import resource
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional, Tuple
@@ -94,10 +89,11 @@ def is_among_last(sock: sockets.socket) -> bool:
 
     The system always assigns the lowest free number. Windows has no such limit for sockets.
     """
-    if resource is None:  # pragma: no cover (Windows)
+    if sys.platform == "win32":
         return False
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]  # read each time: the application may change it
-    return limit != resource.RLIM_INFINITY and sock.fileno() >= limit - DESCRIPTORS_KEPT
+    # The soft limit RLIMIT_NOFILE, or -1 if there is none (POSIX, "sysconf"). The application may change it.
+    limit = os.sysconf("SC_OPEN_MAX")
+    return limit != -1 and sock.fileno() >= limit - DESCRIPTORS_KEPT
 
 
 def moved(sock: sockets.socket) -> sockets.socket:
