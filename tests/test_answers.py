@@ -356,10 +356,33 @@ class TestAnswers(AnswersTestCase):
         self.answering(observer)
         for word in ("text", "exit"):
             with self.expect_log(
-                "Observer answer raised exception: OverflowError: the answer is longer than 4 GiB"
+                "Observer observer raised exception: OverflowError: the answer is longer than 4 GiB"
             ), self.assertRaisesRegex(RuntimeError, "longer than 4 GiB"):
                 self.ask(word)
         self.assertEqual(self.ask("short"), "x" * 20)
+
+    def test_log_names_the_observer_whose_result_is_wrong(self):
+        results = {"dict": {}, "future": done(error=ValueError("out of a job"))}
+
+        def first(_):
+            return None
+
+        def second(launch):
+            return results[launch[0]]
+
+        def third(_):
+            return None
+
+        app = self.named()
+        for observer in (first, second, third):
+            app.trace(observer)
+        wrong = "Observer second raised exception: {}".format
+        with self.expect_log(wrong("TypeError: dict is not an answer")), self.assertRaises(RuntimeError):
+            self.ask("dict")
+        with self.expect_log(wrong("ValueError: out of a job")), self.assertRaises(RuntimeError):
+            self.ask("future")
+        with self.expect_log(wrong("ValueError: out of a job")):
+            Socket_Singleton.send(["future"], name=self.name)
 
     def test_errors_of_ask(self):
         for options in ({}, {"secret": "a long one"}):

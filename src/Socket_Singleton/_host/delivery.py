@@ -375,6 +375,8 @@ class Delivery:
         """Call the application's ``_append_args`` for one launch; return its result, or what it `Raised`."""
         override = self._override
         assert override is not None
+        if reply is not None:
+            reply.observer = override
         try:
             return override(launch)
         except BaseException as error:

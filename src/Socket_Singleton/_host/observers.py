@@ -124,18 +124,19 @@ class Round:
                 result = Raised(error)
                 if answer is not None or reply is None or not reply.is_expected(error):
                     log_error(self._settings, "Observer", observer, error)
-            is_answer = answer is None and reply is not None
-            if not is_answer:
-                self._hold(result)
+            if answer is None and reply is not None:
+                reply.observer = observer
+            else:
+                self._hold(result, observer)
             if answer is None:
                 answer = result
         return answer
 
-    def _hold(self, result: object) -> None:
+    def _hold(self, result: object, observer: Observer) -> None:
         """If ``result`` is a future, keep it until it is done, and log its error: nobody waits for it."""
         try:
             if hasattr(result, "add_done_callback"):
-                follow(result, self._settings)
+                follow(result, self._settings, observer)
         except BaseException as error:
             if is_interrupt(error):
                 raise

@@ -115,6 +115,9 @@ class Reply:
         self._sender = sender
         self.peer: Any = None  # its connection, a `.peers.Peer`; used only by the I/O thread
         self.state = WAITING
+        # Whose result is the answer, for the log. Written by the thread that delivers the launch, before it
+        # calls `answer`; read from then on, by that thread or by the one in which a future is done.
+        self.observer: object = None
         self.streams: list[Stream] = []  # appended by any thread that looks at the launch
         # Set by the I/O thread when the connection ends without the answer or the launch is cut off, by a
         # writer that has waited for too long, or in a forked child; never unset.
@@ -210,7 +213,7 @@ class Reply:
             if not isinstance(result, Raised) and hasattr(result, "add_done_callback"):
                 # Before `released` is read; the I/O thread sets that before it reads the state.
                 self._move("defer")
-                follow(result, self._settings, self._answer_by, self.is_expected)
+                follow(result, self._settings, self.observer, self._answer_by, self.is_expected)
                 if self.released:
                     self.close()
                 return
@@ -260,7 +263,7 @@ class Reply:
         """Answer with what happened while the answer was made, and log it; raise it again if it is Ctrl-C."""
         interrupts = is_interrupt(error)
         if not interrupts:
-            log_error(self._settings, "Observer", "answer", error)
+            log_error(self._settings, "Observer", self.observer, error)
         self._end(self._frame_of(Raised(error)))
         if interrupts:
             raise error
@@ -387,7 +390,7 @@ class Reply:
         text = f"{type(result).__name__} is not an answer"
         if is_number:
             text = f"{int(result)} is not an answer: an exit status is from 0 to {_LAST_STATUS}"  # type: ignore[call-overload]
-        log_error(self._settings, "Observer", "answer", TypeError(text))
+        log_error(self._settings, "Observer", self.observer, TypeError(text))
         return _error(text)
 
 
@@ -407,10 +410,14 @@ _followed: dict[int, list[Any]] = {}
 def follow(
     future: Any,
     settings: Settings,
+    observer: object,
     then: Callable[[Any], object] | None = None,
     is_expected: Callable[[BaseException], bool] = is_cancelled,
 ) -> None:
-    """Keep ``future`` until it is done; then log its error, unless expected, and call ``then`` once."""
+    """Keep ``future`` until it is done; then log its error, unless expected, and call ``then`` once.
+
+    The error is logged as one of ``observer``, which has returned the future.
+    """
     held = [future]
 
     def done(_: Any) -> None:
@@ -420,7 +427,7 @@ def follow(
             future.result()
         except BaseException as error:  # also if it was cancelled
             if not is_expected(error):
-                log_error(settings, "Future", future, error)
+                log_error(settings, "Observer", observer, error)
         finally:
             if then is not None:
                 then(future)
