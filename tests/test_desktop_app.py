@@ -244,7 +244,7 @@ class TestDesktopApp(SingletonTestCase):
         window.send("go on")
         window.expect_end()
         self.finish(late, 1)
-        self.assertIn("ended before it answered", late.err)
+        self.assertIn("ended without an answer", late.err)
         # Its file is opened all the same.
         window = self.next_window()
         window.expect("window")

@@ -191,7 +191,7 @@ class TestExamples(ExampleTestCase):
         self.assertIsNone(never.process.poll(), "it did not wait")
         first.write("\n")
         self.finish(first)
-        self.assertIn("ended before it answered", self.finish(never, status=1).err)
+        self.assertIn("ended without an answer", self.finish(never, status=1).err)
         for launch in (both, one):
             self.assertEqual((launch.lines, launch.err), (["owned"], ""))
         self.assertEqual(first.err, "")
@@ -289,7 +289,7 @@ class TestExamples(ExampleTestCase):
         try:
             self.assertIsNone(Socket_Singleton.ask([name], name=self.name, timeout=PATIENCE))
         except ConnectionError as error:
-            if "ended before it answered" not in str(error):
+            if "ended without an answer" not in str(error):
                 raise
 
     def hand_over_once_there_is_a_host(self, hand_over, name):

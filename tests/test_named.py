@@ -517,7 +517,7 @@ class TestNamedStrangers(CommandTestCase):
             (NAK + b"C", "\\x15C", None),
             (NAK + b"W", "\\x15W", None),
             (NAK + b"U", "without a name", None),
-            (b"\1" + bytes(68), "another name, or another key", ConnectionError),
+            (b"\1" + bytes(68), "another name or another secret", ConnectionError),
             (b"\1" + bytes(1000), "\\x01", ConnectionError),
             (b"\x1b[31mred\n" * 100, "\\x1b[31mred", None),
         ):
@@ -590,13 +590,13 @@ class TestNamedStrangers(CommandTestCase):
 
     def test_host_of_another_name_at_the_same_place(self):
         app = self.named(name=f"{self.name} 2", address=self.address, port=self.port)
-        self.assert_fails_with("it has another name", runs=ConnectionError)
+        self.assert_fails_with("another name", runs=ConnectionError)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_host_with_another_key(self):
         with self.at_home(self.make_folder()):
             app = self.named()
-        self.assert_fails_with("another key", "another home", runs=ConnectionError)
+        self.assert_fails_with("another user", "another home", runs=ConnectionError)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_host_of_another_user(self):
@@ -608,7 +608,7 @@ class TestNamedStrangers(CommandTestCase):
         own.kill()
         place = (self.name, self.address, self.port)
         squatter = user.start(self, "-c", SQUATTER, *place, ready="host", home=home)
-        self.assert_fails_with("another user's", runs=ConnectionError)
+        self.assert_fails_with("another user", runs=ConnectionError)
         squatter.kill()
         self.assertNotIn("got", squatter.out)
 
@@ -629,7 +629,7 @@ class TestNamedStrangers(CommandTestCase):
         self.assertEqual((app.clients, app.arguments), (1, (("recorded",),)))
         app.release()
         self.answer_each_hello(lambda hello: talk.received)
-        self.assert_fails_with("another name, or another key", runs=ConnectionError)
+        self.assert_fails_with("another name or another secret", runs=ConnectionError)
 
     def test_relay(self):
         """A squatter that passes everything on to the real host, which is at another place."""
@@ -645,7 +645,7 @@ class TestNamedStrangers(CommandTestCase):
                     host.sendall(read_to_end(peer))
 
         self.serve(relay)
-        self.assert_fails_with("another name, or another key", runs=ConnectionError)
+        self.assert_fails_with("another name or another secret", runs=ConnectionError)
         self.assertEqual((app.clients, app.arguments), (0, ()))
 
     def test_port_that_is_bound_and_does_not_listen(self):

@@ -19,7 +19,7 @@ OUTCOMES = {
     ANSWERED: "the running instance has the arguments, and its observers have answered",
     REFUSED: "an observer of the running instance raised an exception, or returned no valid answer",
     Answer.LATE: "the running instance has the arguments, but did not answer in time",
-    Answer.LOST: "the running instance had the arguments, but ended before it answered",
+    Answer.LOST: "the running instance had the arguments, but the connection ended without an answer",
     Answer.SEVERED: (
         "the running instance has the arguments, but its output could not be shown, or was not read"
     ),
@@ -53,6 +53,8 @@ DELIVERED = {
 # After these, a launch ends successfully.
 _GOOD_ENDS = (Answer.OWNED, Answer.ENOUGH, Answer.CLOSED, Answer.FOUND)
 
+NOT_ANSWERED = "the connection ended without an answer"
+
 # What a person can do about a port that Windows keeps for itself (Hyper-V, WSL and Docker
 # have it reserve blocks of ports; learn.microsoft.com, "netsh interface ipv4 show").
 _RESERVED_HINT = (
@@ -81,16 +83,18 @@ def failure(endpoint: Endpoint, name: str | None, outcome: Outcome, asks: bool) 
     whom = place(endpoint.address, endpoint.port, name)
     if outcome.found == Answer.LOST:
         return (
-            f"Socket_Singleton: {whom} has taken this launch, but ended before it answered"
+            f"Socket_Singleton: {whom} has accepted this launch, but {NOT_ANSWERED}"
             f" ({outcome.seen}); it may have acted on this launch"
         )
     if outcome.found == Answer.LATE:
         return (
-            f"Socket_Singleton: {whom} has taken this launch, but has not answered in time;"
+            f"Socket_Singleton: {whom} has accepted this launch, but has not answered in time;"
             " it may still act on it"
         )
     if outcome.found == Answer.SEVERED:
-        return f"Socket_Singleton: {whom} has taken this launch, but its output was cut off: {outcome.seen}"
+        return (
+            f"Socket_Singleton: {whom} has accepted this launch, but its output was cut off: {outcome.seen}"
+        )
     if outcome.found == Answer.ENOUGH and asks:
         return f"Socket_Singleton: {whom} does not answer: {outcome.seen}"
     if outcome.found in _GOOD_ENDS:

@@ -217,10 +217,12 @@ class LaunchSide:
     def _judge_proof(self, hello: bytes, proof: bytes) -> bytes:
         self._said += hello
         if not compare_digest(proof, self._identity.prove(HOST_LABEL, self._said, self._place)):
-            others = "another name, or another key (another user's, another secret's or another home's)"
+            may = "have another name or another secret, belong to another user, "
             if self._identity.network:
-                others += ", or it is in another network (a container's or another machine's)"
-            self._find_unproven(f"it {_PROVED_NOTHING}: it has {others}")
+                may += "use another home directory, or run in another container or on another machine"
+            else:
+                may += "or use another home directory"
+            self._find_unproven(f"it {_PROVED_NOTHING}; it may {may}")
             return b""
         self.pid = int.from_bytes(hello[1 + NONCE_SIZE :], "big")
         if self._packet is None:
@@ -256,7 +258,7 @@ class LaunchSide:
             raise
         if last is None:
             if over:
-                self.found, self.seen = Answer.LOST, "it ended the connection"
+                self.found, self.seen = Answer.LOST, "the application ended, or discarded the launch"
         elif last[0] == CUT:
             self.found, self.seen = Answer.SEVERED, "this launch did not read it"
         else:

@@ -162,10 +162,12 @@ def _hand_over(place: Place, new_talk: Callable[[], Talk], deadline: float, pati
         if found == Answer.REFUSED:
             raise ConnectionRefusedError(f"nothing is listening at {where} ({seen})")
         if found == Answer.LATE:
-            raise TimeoutError(f"{where} has taken it, but has not answered in time")
+            raise TimeoutError(f"{where} has accepted this launch, but has not answered in time")
         if found in (Answer.LOST, Answer.SEVERED):
-            what = "ended before it answered" if found == Answer.LOST else "has stopped sending its output"
-            raise ConnectionError(f"{where} {what} ({seen}); it may have acted on this launch")
+            what = _outcome.NOT_ANSWERED if found == Answer.LOST else "its output was cut off"
+            raise ConnectionError(
+                f"{where} has accepted this launch, but {what} ({seen}); it may have acted on this launch"
+            )
         if found not in (Answer.RESET, Answer.SILENT, Answer.UNREACHED):
             raise ConnectionError(f"not confirmed by {where}: {seen}")
         if found != Answer.RESET or time.monotonic() + pause >= last:

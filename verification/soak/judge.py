@@ -58,7 +58,7 @@ CHILD_TIME = 20.0
 
 LOST = "lost with a killed host"
 # The message of a launch that asked when its host has gone.
-OWNED_AND_LOST = "has taken this launch, but ended before it answered"
+OWNED_AND_LOST = "has accepted this launch, but the connection ended without an answer"
 
 
 class Tenure:

@@ -36,7 +36,7 @@ def claim(options, dispatch):
     except MultipleSingletonsError as error:
         if error.outcome in ("delivered", "answered"):
             sys.exit(error.answer)
-        if options.wait and error.delivered:  # the running instance ended before it answered
+        if options.wait and error.delivered:  # the connection ended without an answer
             sys.exit(str(error))
         problem = str(error)
     except OSError as error:  # the key cannot be written or read, for example because the home is read-only
