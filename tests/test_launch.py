@@ -591,27 +591,44 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
 
     def test_total_of_all_launches_is_bounded(self):
         """Those that have not read for longest are cut off, and no more of them than necessary."""
-        self.enter(inside.limits(MAX_UNSENT=400_000, MAX_UNSENT_IN_ALL=1_000_000, STALL_TIME=PATIENCE))
-        cut = Collector()
+        self.enter(inside.limits(MAX_UNSENT=400_000, MAX_UNSENT_IN_ALL=200_000, STALL_TIME=PATIENCE))
+        share, cut = inside.limit("SHARE"), Collector()
 
         def observer(launch):
             try:
                 for _ in range(100):
-                    launch.stdout.buffer.write(b"x" * 100_000)
+                    launch.stdout.buffer.write(bytes(share))
             except BrokenPipeError:
                 cut(launch)
 
         with concurrent.futures.ThreadPoolExecutor(8) as executor:
             app = self.answering(observer, dispatch=executor.submit)
             launches = [self.stopped(str(number)) for number in range(5)]
-            wait_until(lambda: len(cut.calls) == 3, "two of them are below the bound")
+            wait_until(lambda: len(cut.calls) == 2, "three of them are below the bound")
             are_cut = {int(number) for (number,) in cut.calls}
             for number in sorted(range(5), key=are_cut.__contains__):  # those that are not cut off come first
                 said = launches[number].read()
                 if number in are_cut:
                     self.assertTrue(said.endswith(b"\6\0\0\0\0"))
                 else:
-                    self.assertEqual(said.count(b"x"), 10_000_000)
+                    self.assertGreater(said.count(b"\0" * share), 50)
+            app.release()
+
+    def test_launches_that_read_are_not_cut_off_for_others(self):
+        """While much waits for all together, the writers of each wait sooner."""
+        self.enter(inside.limits(MAX_UNSENT=400_000, MAX_UNSENT_IN_ALL=1_000_000, STALL_TIME=PATIENCE))
+
+        def observer(launch):
+            for _ in range(10):
+                launch.stdout.buffer.write(b"x" * 1_000_000)
+
+        with concurrent.futures.ThreadPoolExecutor(8) as executor:
+            app = self.answering(observer, dispatch=executor.submit)
+            launches = [self.stopped(str(number)) for number in range(5)]
+            wait_until(lambda: inside.count_unsent(app) > 250_000, "much is waiting for all together")
+            for launch in launches:
+                self.assertLess(inside.count_unsent(app), 1_000_000)
+                self.assertEqual(launch.read().count(b"x"), 10_000_000)
             app.release()
 
     def test_other_launches_notice_nothing(self):
@@ -719,6 +736,18 @@ class TestRelease(StreamsTestCase):
         self.addCleanup(launch.close)
         self.assertTrue(app.join(PATIENCE))
         self.assertEqual(launch.read().count(b"x"), len(text))
+
+    def test_answer_that_was_not_read_for_long_when_the_threshold_comes(self):
+        """The application goes on, so the launch still has as much time as it needs."""
+        text = "x" * 20_000_000
+        app = self.answering(lambda launch: text if launch == ("long",) else None, release_threshold=2)
+        launch = LaunchThatDoesNotRead(self.name, ("long",))
+        self.addCleanup(launch.close)
+        wait_until(lambda: inside.waits_until_a_launch_reads(app), "the launch does not take all of it")
+        with inside.clock_of_hosts(ahead=24 * 3600):
+            Socket_Singleton.send(["the last one"], name=self.name)
+            self.assertTrue(app.join(PATIENCE))
+            self.assertEqual(launch.read().count(b"x"), len(text))
 
     def test_pending_future_fails_although_output_was_unsent(self):
         """What was written before the release arrives, then the connection ends; what comes later fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing
 import os
@@ -114,6 +115,16 @@ class TestForks(SingletonTestCase):
         self.assertEqual(Socket_Singleton.ask(["a"], stdout=io.StringIO(), timeout=PATIENCE, **place), 0)
         program.write("\n")
         self.assertEqual(self.finish(program).lines, ["ready", "41 children have ended"])
+
+    def test_child_does_not_keep_a_connection_that_was_being_accepted(self):
+        """Else a launch that waits for an answer would not notice the end of a host that is killed."""
+        program = self.start(PROGRAMS / "forks_while_accepting.py", self.port, ready="ready")
+        peer = self.connect()
+        child = self.child_of(program)
+        os.kill(program.pid, signal.SIGKILL)
+        with contextlib.suppress(ConnectionResetError):
+            self.assertEqual(peer.recv(1), b"")
+        os.kill(child, 0)  # it is still there
 
     def child_of(self, program) -> int:
         line = wait_until(lambda: [x for x in program.lines if x.startswith("child ")], "the child's id")[0]
@@ -271,6 +282,12 @@ class TestEnds(SingletonTestCase):
                     self.assertEqual(self.exchange(b"whole\0"), ACK)
                 program.write("\n")
                 self.finish_quietly(program)
+
+    def test_with_the_launch_that_reaches_the_threshold(self):
+        """The port is free before that launch is acknowledged; the end of the program waits for it."""
+        program = self.start(PROGRAMS / "reaches_threshold.py", self.port, ready="ready")
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        self.assertIn("got word", self.finish(program).lines)
 
     def test_with_a_slow_observer(self):
         program = self.ending("slow-observer")

@@ -64,6 +64,10 @@ class Site:
         site = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            def handle(self):
+                with contextlib.suppress(ConnectionError):  # the browser may have been ended meanwhile
+                    super().handle()
+
             def do_GET(self):
                 page = PAGE.read_bytes() if self.path.startswith("/?") else b""
                 self.send_response(200 if page else 404)

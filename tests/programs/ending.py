@@ -57,7 +57,8 @@ elif HOW == "dispatched":
 
     app.dispatch = calls.put
     app.trace(lambda args: time.sleep(0.02) or quick(args))
-    inside.limits(EXIT_TIME=30).__enter__()
+    limits = inside.limits(EXIT_TIME=30)
+    limits.__enter__()
     sys.stdin.readline()
     threading.Thread(target=run_calls, daemon=True).start()
 elif HOW == "two":
@@ -69,7 +70,8 @@ elif HOW == "two":
     other = Failing(port=0)
     sys.stdin.readline()
     app.trace(lambda args: app.join() and quick(args))
-    inside.limits(EXIT_TIME=30).__enter__()
+    limits = inside.limits(EXIT_TIME=30)
+    limits.__enter__()
 elif HOW == "slow-observer":
     app.trace(slow)
     entered.wait(30)

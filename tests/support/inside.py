@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import selectors
 import socket
 import time
 import types
@@ -75,6 +76,7 @@ _LIMITS = {
     "PAUSE": (_host, "_PAUSE"),
     "PEER_TIME": (_peers, "PEER_TIME"),
     "READ_SIZE": (_host, "_READ_SIZE"),
+    "SHARE": (_replies, "SHARE"),
     "SHORT": (_peers, "SHORT"),
     "STARTS_HERE": (_threads, "STARTS_HERE"),
     "THREADS_START_LATE": (_threads, "THREADS_START_LATE"),
@@ -323,6 +325,11 @@ def count_asking(app) -> int:
 def is_sending_an_answer(app) -> bool:
     """Whether a launch has not read all of its answer yet."""
     return any(peer.outgoing for peer in app._host._peers.asking)
+
+
+def waits_until_a_launch_reads(app) -> bool:
+    """Whether the system takes no more for a launch, which does not read."""
+    return any(peer.watched & selectors.EVENT_WRITE for peer in app._host._peers.asking)
 
 
 def count_unsent(app) -> int:

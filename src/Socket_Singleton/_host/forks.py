@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 
 class ForkAware:
@@ -30,6 +31,11 @@ _followers: set[ForkAware] = set()
 _hooked = False
 _worker_hooked = False
 
+# Held by a thread that forks, and by an I/O thread from the system's call that accepts a connection until the
+# connection is known: else the child would keep a copy that it does not know. Reentrant, for a signal handler
+# that forks. Replaced in a child.
+lock = threading.RLock()
+
 
 def follow_forks(follower: ForkAware) -> None:
     """Notify ``follower`` of forks from now on; do nothing on a system without fork."""
@@ -41,7 +47,7 @@ def follow_forks(follower: ForkAware) -> None:
         # Once per process: the system's hooks cannot be taken back. Two hosts that start in the same
         # moment may both do it; being notified twice of a fork does no harm.
         _hooked = True
-        os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+        os.register_at_fork(before=_before_fork, after_in_parent=_end_fork, after_in_child=_after_fork)
 
 
 def forget_forks(follower: ForkAware) -> None:
@@ -58,9 +64,19 @@ def _before_fork() -> None:
     if util is not None and not _worker_hooked:
         _worker_hooked = True  # two forks at once may both come here; that does no harm either
         util.register_after_fork(ForkAware, _in_worker)
+    lock.acquire()
+
+
+def _end_fork() -> None:
+    try:
+        lock.release()
+    except RuntimeError:
+        pass  # the fork began before it was hooked, or a signal handler has interrupted `_before_fork`
 
 
 def _after_fork() -> None:
+    global lock
+    lock = threading.RLock()
     for follower in list(_followers):
         follower.forked()
 

@@ -107,7 +107,7 @@ _WAKE_AGAIN_TIME = 0.5
 # if it gets no answer. A launch takes 1 ms to end, and Linux acknowledges what was sent within 40 ms.
 _HURRY_TIME = 0.1
 
-# Seconds for which a launch that reads nothing of its answer keeps its connection, once the port is free.
+# Seconds for which a launch that reads nothing of its answer keeps its connection, after a release.
 _TAKE_TIME = 10.0
 
 # Seconds that `close` waits for the thread itself to end if no launch can be answered any more, so that
@@ -217,8 +217,8 @@ class Host(forks.ForkAware):
         self.given_up = Latch()
         self._settled = Latch()
         self._ended = Latch()
-        # Opened with `given_up`, or after an error in the library: nobody is served any more. The thread
-        # that keeps the program alive for ``timeout`` waits for this.
+        # Opened when the port is free and all launches are handed out, or after an error in the library:
+        # nobody is served any more. The thread that keeps the program alive for ``timeout`` waits for this.
         self._stopped = Latch()
         # Guards `_waker`, which several threads use and one closes; joining the threads, which on PyPy
         # only one thread at a time can do; and the end of a host that has failed. The I/O thread never
@@ -581,7 +581,8 @@ class Host(forks.ForkAware):
         """Accept from the backlog: a single connection if there are no peers, since turns are short then."""
         for taken in range(_ACCEPTS):
             try:
-                sock = _sockets.accept(self.listener)
+                with forks.lock:  # so that a forked child knows each connection, and closes its copy
+                    peer = self._admit(_sockets.accept(self.listener))
             except (BlockingIOError, ConnectionError):
                 return  # no more, or it hung up while waiting (on BSD and Windows)
             except (OSError, MemoryError):
@@ -591,9 +592,8 @@ class Host(forks.ForkAware):
                 if not taken and not self._drop_for_room(self._peers.oldest()):
                     self._pause_accepting()
                 return
-            if _sockets.is_among_last(sock) and self._drop_for_room(self._peers.oldest()):
-                sock = _sockets.moved(sock)
-            self._admit(sock)
+            if peer is not None:
+                self._greet(peer)
             points.reach("admitted")
             if self._closing or not self._peers.reading:
                 return
@@ -612,24 +612,31 @@ class Host(forks.ForkAware):
             self._move("resume")
             self._resume = _NEVER
 
-    def _admit(self, sock: sockets.socket) -> None:
-        peer: Peer | None = None
+    def _admit(self, sock: sockets.socket) -> Peer | None:
+        """Add a connection to the peers; if that is impossible, reset it and return None."""
         try:
+            if _sockets.is_among_last(sock) and self._drop_for_room(self._peers.oldest()):
+                sock = _sockets.moved(sock)
             sock.setblocking(False)
             if not _sockets.ACCEPTED_RESETS:  # pragma: no cover (it is so on Linux)
                 close_resets(sock)
                 raise_no_signal(sock)
             peer = Peer(sock, self._new_talk(sock), time.monotonic() + _peers.PEER_TIME)
             self._peers.add(peer)
+            return peer
+        except (OSError, MemoryError):  # pragma: no cover (macOS: it was reset already; Linux: no memory)
+            sock.close()
+            return None
+
+    def _greet(self, peer: Peer) -> None:
+        """Read what a new peer has sent, and watch it if that is not all."""
+        try:
             # Most packets have fully arrived by now, and their peers are never watched.
             self._read(peer)
             if peer.state == _peers.READING:
                 self._watch(peer, selectors.EVENT_READ)
-        except (OSError, MemoryError):  # pragma: no cover (macOS: it was reset already; Linux: no memory)
-            if peer is None or peer.state == _peers.GONE:
-                sock.close()
-            else:
-                self._drop(peer)
+        except (OSError, MemoryError):  # pragma: no cover (no memory)
+            self._drop(peer)
         self._drop_for_room(self._peers.surplus())
 
     def _read(self, peer: Peer, reads: int = _READS) -> bool:
@@ -985,12 +992,12 @@ class Host(forks.ForkAware):
             _sockets.close_own(self.listener, self._listener_mark)
             self._move("free the port")
             self.given_up.open()
-            self._stopped.open()
 
     def _give_up(self) -> None:
         """Free the port, then reset the peers whose launches are not owned: they will claim it themselves."""
         self._free_port()
         self._hand_out()
+        self._stopped.open()
         for peer in list(self._peers.reading):
             self._drop(peer)
 
@@ -1003,7 +1010,7 @@ class Host(forks.ForkAware):
             waits = self._delivery.retry_at != _NEVER and not self._released
             if not (self._peers.asking or self._peers.leaving or waits):
                 return
-            sending = [peer.deadline for peer in self._peers.asking if peer.outgoing]
+            sending = [peer.deadline for peer in self._peers.asking if peer.outgoing and self._released]
             due = min(self._drain_until, self._delivery.retry_at, self._peers.next_deadline(), *sending)
             if not self._settled.is_open:
                 due = min(due, self._hurry_until)
@@ -1021,7 +1028,7 @@ class Host(forks.ForkAware):
         for peer in list(self._peers.asking):
             if self._deaf or now >= self._drain_until:
                 self._end(peer)
-            elif peer.outgoing and now >= peer.deadline:
+            elif self._released and peer.outgoing and now >= peer.deadline:
                 _sockets.abandon(peer.sock)
                 self._drop(peer)
         for peer in self._peers.too_late(now):
@@ -1037,6 +1044,8 @@ class Host(forks.ForkAware):
         if self._hurry_until == _NEVER:
             now = time.monotonic()
             self._hurry_until, self._drain_until = now + _HURRY_TIME, now + _sockets.KEEPS_PORT_TIME
+            for peer in self._peers.asking:
+                peer.deadline = now + _TAKE_TIME
         for peer in list(self._peers.asking):
             assert peer.reply is not None
             peer.reply.released = True  # before its state is read: see `Reply.answer`

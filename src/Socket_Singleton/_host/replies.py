@@ -72,9 +72,9 @@ _LOW_WATER = MAX_UNSENT // 2
 # gone longest without reading.
 MAX_UNSENT_IN_ALL = 16 * MAX_UNSENT
 
-# Bytes that may wait for one launch before its writers look at the sum of all: if none has more, 128
-# launches remain below the limit.
-_LOOK_AT_ALL = MAX_UNSENT_IN_ALL // 128
+# The same for one launch, while more than a quarter of that waits for all of them: so even 128 launches do
+# not reach the limit, and none is cut off that reads.
+SHARE = MAX_UNSENT_IN_ALL // 2 // 128
 
 # Seconds in which a launch has to read `PROGRESS` bytes while a writer waits for it; otherwise it is
 # cut off, and all its writers continue. Even the slowest terminal reads more.
@@ -85,7 +85,7 @@ PROGRESS = 64 * 1024
 # content. Otherwise, short pieces could take a hundred times as much memory as the limits allow.
 _LEAST = 100
 
-# Bytes of output per send.
+# Bytes of output per send. That much stays in memory for a launch that is cut off, until its connection ends.
 _BATCH = 128 * 1024
 
 # The highest exit status of a process.
@@ -158,39 +158,52 @@ class Reply:
         return 0 if self.is_cut else self._put - self._sent
 
     def write(self, kind: int, data: bytes, wait: bool = True) -> None:
-        """Send output, in one piece if it is at most `MAX_UNSENT` long.
+        """Send output, in one piece if it is at most as long as what may wait.
 
         Raises:
             BrokenPipeError: the launch has gone.
         """
         size = len(data)
-        if size > MAX_UNSENT:
-            for start in range(0, size, MAX_UNSENT):
-                self.write(kind, data[start : start + MAX_UNSENT], wait)
+        most = self._most(size)
+        if size > most:
+            for start in range(0, size, most):
+                self.write(kind, data[start : start + most], wait)
             return
-        if wait and 0 < self.unsent > MAX_UNSENT - size and self._sender.may_wait():
+        if wait and self._is_full(size) and self._sender.may_wait():
             self._wait_for_room(size)
         with self._lock:
             if self.discards():
                 return
             self.check()
-            self._queue.append((kind, data))
-            self._put += max(size, _LEAST)
+            for start in range(0, size, _BATCH):
+                piece = data[start : start + _BATCH]
+                self._queue.append((kind, piece))
+                self._put += max(len(piece), _LEAST)
         if not self._noticed:
             self._noticed = True
             self._sender.send(self)
-        if self.unsent > _LOOK_AT_ALL and self._sender.unsent() > MAX_UNSENT_IN_ALL:
+        if self.unsent > SHARE // 2 and self._sender.unsent() > MAX_UNSENT_IN_ALL:
             self._sender.send(self)
+
+    def _most(self, size: int) -> int:
+        """Return how many bytes may wait for this launch, if ``size`` bytes are added."""
+        if self.unsent + size <= SHARE or self._sender.unsent() <= MAX_UNSENT_IN_ALL // 4:
+            return MAX_UNSENT
+        return SHARE
+
+    def _is_full(self, size: int) -> bool:
+        """Return whether ``size`` more bytes have to wait until the launch has read some."""
+        return 0 < self.unsent > self._most(size) - size
 
     def _wait_for_room(self, size: int) -> None:
         """Wait until ``size`` bytes have room or the launch has gone; cut it off if it does not read."""
         begun = time.monotonic()
-        while not (self.gone or self.discards()) and 0 < self.unsent > MAX_UNSENT - size:
+        while not (self.gone or self.discards()) and self._is_full(size):
             waiter = threading.Lock()
             waiter.acquire()
             self._waiters.append(waiter)
             left = max(begun, self.progress) + STALL_TIME - time.monotonic()
-            if 0 < self.unsent > MAX_UNSENT - size and left > 0 and not self.gone:
+            if self._is_full(size) and left > 0 and not self.gone:
                 waiter.acquire(timeout=left)
             if left <= 0:
                 self.is_cut = self.gone = True
