@@ -35,7 +35,7 @@ from .support import (
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 GUARANTEES = DOCS / "guarantees.md"
-UNITS = {"": 1, "s": 1, "MiB": 1024 * 1024}
+UNITS = {"KiB": 1024, "": 1, "s": 1, "MiB": 1024 * 1024}
 
 # Their programs need toolkits, tools, a server or a conversation; they have tests of their own.
 RUN_ELSEWHERE = {
