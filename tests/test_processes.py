@@ -126,6 +126,15 @@ class TestForks(SingletonTestCase):
             self.assertEqual(peer.recv(1), b"")
         os.kill(child, 0)  # it is still there
 
+    @unittest.skipUnless(hasattr(signal, "SIGUSR1"), "a signal that has no other meaning")
+    def test_signal_handler_that_releases_while_the_program_forks(self):
+        """The fork cannot go on before the handler returns, and the I/O thread does not wait for that."""
+        program = self.start(PROGRAMS / "releases_while_forking.py", self.port)
+        with Stopwatch() as took:
+            self.finish(program)
+        self.assertLess(took.seconds, 5)
+        self.assertEqual(program.lines, ["released"])
+
     def child_of(self, program) -> int:
         line = wait_until(lambda: [x for x in program.lines if x.startswith("child ")], "the child's id")[0]
         pid = int(line.split()[1])

@@ -32,8 +32,8 @@ _hooked = False
 _worker_hooked = False
 
 # Held by a thread that forks, and by an I/O thread from the system's call that accepts a connection until the
-# connection is known: else the child would keep a copy that it does not know. Reentrant, for a signal handler
-# that forks. Replaced in a child.
+# connection is known: otherwise, the child would keep a copy that it does not know. An I/O thread waits only
+# for a moment, and then tries again. Reentrant, for a signal handler that forks. Replaced in a child.
 lock = threading.RLock()
 
 

@@ -82,6 +82,10 @@ _ACCEPTS = 16
 # another peer. Launches wait in the backlog meanwhile; they have 2 s.
 _PAUSE = 0.05
 
+# Seconds that the I/O thread waits for a fork before it accepts a connection. If a signal handler that has
+# interrupted the fork releases this host, it waits for that thread.
+_FORK_TIME = 0.05
+
 # Seconds that the observer thread is left asleep while the I/O thread has more to do.
 # Awake, it would compete for the interpreter, and a burst of launches would take half
 # as long again.
@@ -580,9 +584,11 @@ class Host(forks.ForkAware):
     def _accept(self) -> None:
         """Accept from the backlog: a single connection if there are no peers, since turns are short then."""
         for taken in range(_ACCEPTS):
+            lock = forks.lock
+            if not lock.acquire(timeout=_FORK_TIME):
+                return  # the selector reports this again
             try:
-                with forks.lock:  # so that a forked child knows each connection, and closes its copy
-                    peer = self._admit(_sockets.accept(self.listener))
+                peer = self._admit(_sockets.accept(self.listener))
             except (BlockingIOError, ConnectionError):
                 return  # no more, or it hung up while waiting (on BSD and Windows)
             except (OSError, MemoryError):
@@ -592,6 +598,8 @@ class Host(forks.ForkAware):
                 if not taken and not self._drop_for_room(self._peers.oldest()):
                     self._pause_accepting()
                 return
+            finally:
+                lock.release()
             if peer is not None:
                 self._greet(peer)
             points.reach("admitted")
