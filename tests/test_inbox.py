@@ -62,6 +62,23 @@ class TestInbox(SingletonTestCase):
         self.join(looking)
         self.assertLessEqual(seen, set(words))
 
+    def test_signal_handler_that_releases_while_a_launch_begins(self):
+        """The launch is in `arguments`, and not delivered as well."""
+        calls, observer = queue.Queue(), Collector()
+        app = self.singleton(dispatch=calls.put)
+        app.trace(observer)
+        self.assertEqual(self.exchange(b"word\0"), ACK)
+        call, seen = calls.get(timeout=PATIENCE), []
+
+        def handler():
+            if not seen:
+                app.release()
+                seen.append(app.arguments)
+
+        inside.interrupt_begin(app, handler)
+        call()
+        self.assertEqual((seen, app.arguments, observer.calls), ([(("word",),)], (("word",),), []))
+
     def test_an_acknowledged_launch_is_in_arguments(self):
         app = self.singleton()
         for number in range(200):

@@ -332,6 +332,18 @@ def waits_until_a_launch_reads(app) -> bool:
     return any(peer.watched & selectors.EVENT_WRITE for peer in app._host._peers.asking)
 
 
+def interrupt_begin(app, handler) -> None:
+    """Have ``handler()`` run in the middle of the step that begins a launch, as a signal handler might."""
+
+    class Interrupted(dict):
+        def __delitem__(self, entry):
+            handler()
+            super().__delitem__(entry)
+
+    inbox = app._delivery.inbox
+    inbox._in_hand = Interrupted(inbox._in_hand)
+
+
 def count_unsent(app) -> int:
     """Return how many bytes of output are waiting, as the host counts them."""
     return app._host.unsent()

@@ -127,6 +127,7 @@ class Inbox:
         self._bytes_in = 0
         self._bytes_out = 0  # of all launches that have left; guarded by the lock
         self._closed = False  # set by any thread, never unset
+        self._left: dict[Entry, None] = {}  # what was in hand when this was closed; set before `_closed`
         # Set by a finalizer after it has abandoned a launch, unset by `_drop` before it looks for them.
         self._has_abandoned = False
 
@@ -229,7 +230,13 @@ class Inbox:
         with self._lock:
             if self._closed or entry.state != IN_HAND:
                 return False
-            self._remove(entry, "begin")
+            # If a signal handler closes this meanwhile, this step decides whether the launch has begun.
+            del self._in_hand[entry]
+            if entry in self._left:
+                self._in_hand[entry] = None
+                return False
+            self._move(entry, "begin")
+            self._bytes_out += entry.size
             return True
 
     def put_back(self, entry: Entry) -> bool:
@@ -293,6 +300,8 @@ class Inbox:
 
     def close(self) -> None:
         """Let nothing begin any more; what is waiting can still be looked at."""
+        if not self._closed:
+            self._left = self._in_hand.copy()
         self._closed = True
 
     def forked(self) -> None:
