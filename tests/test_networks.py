@@ -102,7 +102,7 @@ class TestNetworks(NamedTestCase):
             self.name,
             str(self.port),
             "did not prove that it is this application",
-            "another network",
+            "another machine",
         ):
             self.assertIn(word, launch.err)
         self.assertIn("cannot tell", self.status_in(network, 2).err)
@@ -127,8 +127,8 @@ class TestNetworks(NamedTestCase):
         self.start(PROGRAMS / "relay.py", f"{self.address}:{self.port}", folder / "between", ready="listens")
         error = self.named_launch("a private word")
         self.assertIs(error.delivered, False)
-        self.assertIn("another network", str(error))
-        with self.assertRaisesRegex(ConnectionError, "another network"):
+        self.assertIn("another machine", str(error))
+        with self.assertRaisesRegex(ConnectionError, "another machine"):
             Socket_Singleton.send(("a private word",), name=self.name)
         self.assertEqual(host.lines, ["host"])
 
@@ -196,7 +196,7 @@ class TestNetworks(NamedTestCase):
         self.start_program(self.without_proc(sys.executable, ANSWERING, self.name), "host")
         error = self.named_launch("word")
         self.assertIs(error.delivered, False)
-        self.assertIn("another network", str(error))
+        self.assertIn("another machine", str(error))
         self.assertNotIn(BOOT_ID, str(error))
 
     def test_neither_can_determine_it(self):
@@ -224,7 +224,7 @@ class TestNetworks(NamedTestCase):
         host = self.start(ANSWERING, self.name, ready="host")
         command = [*elsewhere, folder / "boot_id", sys.executable, ANSWERING, self.name, "word"]
         launch = self.finish(self.start_program(command), 1)
-        self.assertIn("another network", launch.err)
+        self.assertIn("another machine", launch.err)
         self.assertEqual(host.lines, ["host"])
 
     # -- an address that is not only this machine's --
