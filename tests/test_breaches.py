@@ -691,7 +691,7 @@ class TestDescriptorsThatWereClosed(SingletonTestCase):
         self.assertTrue(other._listening)
         # Its thread may just have been about to wait.
         if program.err:
-            self.assertIn(self.NOTICED, program.err)
+            wait_until(lambda: self.NOTICED in program.err, "all of it is printed")
 
     @staticmethod
     def kill(number: int) -> None:

@@ -616,19 +616,20 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
 
     def test_launches_that_read_are_not_cut_off_for_others(self):
         """While much waits for all together, the writers of each wait sooner."""
-        self.enter(inside.limits(MAX_UNSENT=400_000, MAX_UNSENT_IN_ALL=1_000_000, STALL_TIME=PATIENCE))
+        self.enter(inside.limits(MAX_UNSENT=100_000, MAX_UNSENT_IN_ALL=1_000_000, SHARE=10_000))
+        self.enter(inside.limits(STALL_TIME=PATIENCE))
 
         def observer(launch):
-            for _ in range(10):
-                launch.stdout.buffer.write(b"x" * 1_000_000)
+            for _ in range(12):
+                launch.stdout.buffer.write(b"x" * 500_000)
 
-        with concurrent.futures.ThreadPoolExecutor(8) as executor:
+        with concurrent.futures.ThreadPoolExecutor(24) as executor:
             app = self.answering(observer, dispatch=executor.submit)
-            launches = [self.stopped(str(number)) for number in range(5)]
+            launches = [self.stopped(str(number)) for number in range(24)]
             wait_until(lambda: inside.count_unsent(app) > 250_000, "much is waiting for all together")
             for launch in launches:
                 self.assertLess(inside.count_unsent(app), 1_000_000)
-                self.assertEqual(launch.read().count(b"x"), 10_000_000)
+                self.assertEqual(launch.read().count(b"x"), 6_000_000)
             app.release()
 
     def test_other_launches_notice_nothing(self):
