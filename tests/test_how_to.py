@@ -133,7 +133,7 @@ class TestHowTo(PageTestCase):
         with Socket_Singleton(name=self.name) as app:
             asking = self.start(command, "word")
             wait_until(lambda: app.arguments, "it waits for its answer")
-            asking.process.send_signal(signal.SIGINT)
+            asking.interrupt()
             self.finish(asking, 130)
         self.assertEqual((asking.out, asking.err), ("", ""))
 
@@ -178,7 +178,7 @@ class TestHowTo(PageTestCase):
                 service = self.start(app, ready=ready)
                 self.send("a")
                 service.expect("working on a")
-                service.process.send_signal(signal.SIGTERM)
+                service.interrupt(signal.SIGTERM)
                 self.finish(service)
                 self.assertEqual(service.err, "")
 
@@ -361,5 +361,5 @@ class TestAccountWithoutAHome(PageTestCase):
         without = f"from Socket_Singleton import Socket_Singleton; Socket_Singleton(name={self.name!r})"
         refused = self.finish(self.start_program([*user.python, "-c", without], env=env), status=1)
         self.assertRegex(refused.err, r"(?m)^\w*Error: .*secret")
-        service.process.send_signal(signal.SIGTERM)
+        service.interrupt(signal.SIGTERM)
         self.finish(service)

@@ -223,7 +223,7 @@ class TestProgress(ExampleTestCase):
     @unittest.skipIf(os.name == "nt", "Ctrl-C is a signal on POSIX")
     def test_job_stops_at_control_c(self):
         launch = self.example("progress.py", "100000", ready="step 1 of 100000")
-        launch.process.send_signal(signal.SIGINT)
+        launch.interrupt()
         self.finish(launch, 130)
         self.assertEqual(launch.err, "")
         self.stopped()

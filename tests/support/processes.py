@@ -155,14 +155,14 @@ class Program:
         for reader in self._readers:
             reader.join(max(0.0, deadline - time.monotonic()))
 
-    def interrupt(self) -> None:
-        """Send SIGINT once its main thread is asleep.
+    def interrupt(self, how: int = signal.SIGINT) -> None:
+        """Send a signal once its main thread is asleep.
 
         Python handles a signal between two steps. One that comes just before a step that waits for
         a lock or a socket does not end that wait, in any program.
         """
         wait_until(self._is_asleep, "its main thread is asleep")
-        os.kill(self.pid, signal.SIGINT)
+        os.kill(self.pid, how)
 
     def _is_asleep(self) -> bool:
         if not os.path.exists("/proc/self/task"):
