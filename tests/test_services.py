@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import re
-import signal
 import subprocess
 import sys
 import unittest
