@@ -14,8 +14,7 @@ from Socket_Singleton import Socket_Singleton
 
 app = Socket_Singleton(port=sys.argv[1])
 app.trace(lambda args: say("got", *args))
-# PyPy has no PyDLL.
-child = getattr(ctypes, "PyDLL", ctypes.CDLL)(None).fork()
+child = ctypes.PyDLL(None).fork()
 if not child:
     begun = time.monotonic()
     app.release()
