@@ -192,7 +192,7 @@ class Program:
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         self._join_readers(PATIENCE)
-        # A reader may still wait, for a child of the program that has the stream too; `close` would wait for it.
+        # A reader may still wait, for a child that has the stream too; `close` would wait for the reader.
         if self.process.stdout and not any(reader.is_alive() for reader in self._readers):
             self.process.stdout.close()
 
