@@ -163,37 +163,33 @@ class Reply:
         Raises:
             BrokenPipeError: the launch has gone.
         """
-        size = len(data)
-        most = self._most(size)
+        size, unsent = len(data), self.unsent
+        in_all = self._sender.unsent() if unsent + size > SHARE else 0
+        most = _most(in_all)
         if size > most:
             for start in range(0, size, most):
                 self.write(kind, data[start : start + most], wait)
             return
-        if wait and self._is_full(size) and self._sender.may_wait():
+        if wait and 0 < unsent > most - size and self._sender.may_wait():
             self._wait_for_room(size)
         with self._lock:
             if self.discards():
                 return
             self.check()
-            for start in range(0, size, _BATCH):
-                piece = data[start : start + _BATCH]
+            for piece in (data,) if size <= _BATCH else _pieces(data):
                 self._queue.append((kind, piece))
                 self._put += max(len(piece), _LEAST)
         if not self._noticed:
             self._noticed = True
             self._sender.send(self)
-        if self.unsent > SHARE // 2 and self._sender.unsent() > MAX_UNSENT_IN_ALL:
+        if in_all + size > MAX_UNSENT_IN_ALL:
             self._sender.send(self)
-
-    def _most(self, size: int) -> int:
-        """Return how many bytes may wait for this launch, if ``size`` bytes are added."""
-        if self.unsent + size <= SHARE or self._sender.unsent() <= MAX_UNSENT_IN_ALL // 4:
-            return MAX_UNSENT
-        return SHARE
 
     def _is_full(self, size: int) -> bool:
         """Return whether ``size`` more bytes have to wait until the launch has read some."""
-        return 0 < self.unsent > self._most(size) - size
+        unsent = self.unsent
+        in_all = self._sender.unsent() if unsent + size > SHARE else 0
+        return 0 < unsent > _most(in_all) - size
 
     def _wait_for_room(self, size: int) -> None:
         """Wait until ``size`` bytes have room or the launch has gone; cut it off if it does not read."""
@@ -451,6 +447,15 @@ def follow(
     except BaseException:
         _followed.pop(id(held), None)
         raise
+
+
+def _most(in_all: int) -> int:
+    """Return how many bytes may wait for one launch while ``in_all`` wait for all of them."""
+    return SHARE if in_all > MAX_UNSENT_IN_ALL // 4 else MAX_UNSENT
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    return [data[start : start + _BATCH] for start in range(0, len(data), _BATCH)]
 
 
 def _error(text: str) -> tuple[int, bytes]:
