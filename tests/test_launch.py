@@ -23,6 +23,7 @@ from unittest import mock
 from Socket_Singleton import Launch, MultipleSingletonsError, Socket_Singleton
 
 from .support import (
+    ACK,
     PATIENCE,
     PROGRAMS,
     Collector,
@@ -218,6 +219,11 @@ class StreamsTestCase(AnswersTestCase):
         app.release()
         return answer, out.getvalue(), err.getvalue()
 
+    def stopped(self, *words: str):
+        launch = LaunchThatDoesNotRead(self.name, words or ("a",))
+        self.addCleanup(launch.close)
+        return launch
+
 
 class TestStreams(StreamsTestCase):
     """What an observer writes to a launch."""
@@ -275,8 +281,7 @@ class TestStreams(StreamsTestCase):
 
     def test_streams_are_not_kept_because_somebody_looks_at_the_launch(self):
         app = self.named()
-        launch = LaunchThatDoesNotRead(self.name, ("a",))
-        self.addCleanup(launch.close)
+        self.stopped("a")
         wait_until(lambda: app.arguments, "it has arrived")
         kind = type(app.arguments[0].stdout)
 
@@ -497,11 +502,6 @@ class TestStreams(StreamsTestCase):
 
 
 class TestLaunchesThatDoNotRead(StreamsTestCase):
-    def stopped(self, *words: str):
-        launch = LaunchThatDoesNotRead(self.name, words or ("a",))
-        self.addCleanup(launch.close)
-        return launch
-
     def test_writer_waits_for_room_and_goes_on(self):
         done = threading.Event()
 
@@ -597,7 +597,7 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
         def observer(launch):
             try:
                 for _ in range(100):
-                    launch.stdout.buffer.write(bytes(share))
+                    launch.stdout.buffer.write(b"x" * share)
             except BrokenPipeError:
                 cut(launch)
 
@@ -611,8 +611,24 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
                 if number in are_cut:
                     self.assertTrue(said.endswith(b"\6\0\0\0\0"))
                 else:
-                    self.assertGreater(said.count(b"\0" * share), 50)
+                    self.assertEqual(said.count(b"x"), 100 * share)
             app.release()
+
+    def test_long_piece_is_sent_in_parts(self):
+        """What is being sent stays in memory until the connection ends, even if the launch is cut off."""
+
+        def observer(launch):
+            for _ in range(20):
+                launch.stdout.buffer.write(b"x" * 1_000_000)
+
+        self.answering(observer)
+        said, sizes = self.stopped().read(), []
+        place = len(ACK)
+        while place < len(said):  # each frame is a byte for its kind, four for its size, and its content
+            sizes.append(int.from_bytes(said[place + 1 : place + 5], "big"))
+            place += 5 + sizes[-1]
+        self.assertEqual(sum(sizes), 20_000_000)
+        self.assertLess(max(sizes), 256 * 1024)
 
     def test_launches_that_read_are_not_cut_off_for_others(self):
         """While much waits for all together, the writers of each wait sooner."""
@@ -723,8 +739,7 @@ class TestRelease(StreamsTestCase):
     def test_answer_half_sent_when_the_threshold_comes(self):
         text = "x" * 20_000_000
         app = self.answering(lambda launch: text if launch == ("long",) else None, release_threshold=2)
-        launch = LaunchThatDoesNotRead(self.name, ("long",))
-        self.addCleanup(launch.close)
+        launch = self.stopped("long")
         wait_until(lambda: inside.is_sending_an_answer(app), "its answer is on its way")
         Socket_Singleton.send(["second"], name=self.name)
         wait_until(lambda: not app._listening, "the port is free")
@@ -733,8 +748,7 @@ class TestRelease(StreamsTestCase):
     def test_answer_half_sent_when_the_timeout_comes(self):
         text = "x" * 20_000_000
         app = self.answering(lambda launch: text, timeout=0.5)
-        launch = LaunchThatDoesNotRead(self.name, ("long",))
-        self.addCleanup(launch.close)
+        launch = self.stopped("long")
         self.assertTrue(app.join(PATIENCE))
         self.assertEqual(launch.read().count(b"x"), len(text))
 
@@ -742,8 +756,7 @@ class TestRelease(StreamsTestCase):
         """The application goes on, so the launch still has as much time as it needs."""
         text = "x" * 20_000_000
         app = self.answering(lambda launch: text if launch == ("long",) else None, release_threshold=2)
-        launch = LaunchThatDoesNotRead(self.name, ("long",))
-        self.addCleanup(launch.close)
+        launch = self.stopped("long")
         wait_until(lambda: inside.waits_until_a_launch_reads(app), "the launch does not take all of it")
         with inside.clock_of_hosts(ahead=24 * 3600):
             Socket_Singleton.send(["the last one"], name=self.name)
@@ -770,8 +783,7 @@ class TestRelease(StreamsTestCase):
             return Pending()
 
         app = self.answering(observer)
-        launch = LaunchThatDoesNotRead(self.name, ("a",))
-        self.addCleanup(launch.close)
+        launch = self.stopped("a")
         self.assertTrue(pending.wait(PATIENCE))
         wait_until(lambda: inside.count_unsent(app) > 900_000, "the launch does not take any more")
         app.release()

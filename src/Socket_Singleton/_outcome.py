@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 ANSWERED = "answered"
 REFUSED = "refused"
 
+NOT_ANSWERED = "the connection ended without an answer"
+
 # `MultipleSingletonsError.outcome`: each word and its meaning. If a launch waits for an answer,
 # "answered" and "refused" take the place of "delivered".
 OUTCOMES = {
@@ -19,7 +21,7 @@ OUTCOMES = {
     ANSWERED: "the running instance has the arguments, and its observers have answered",
     REFUSED: "an observer of the running instance raised an exception, or returned no valid answer",
     Answer.LATE: "the running instance has the arguments, but did not answer in time",
-    Answer.LOST: "the running instance had the arguments, but the connection ended without an answer",
+    Answer.LOST: f"the running instance had the arguments, but {NOT_ANSWERED}",
     Answer.SEVERED: (
         "the running instance has the arguments, but its output could not be shown, or was not read"
     ),
@@ -52,8 +54,6 @@ DELIVERED = {
 
 # After these, a launch ends successfully.
 _GOOD_ENDS = (Answer.OWNED, Answer.ENOUGH, Answer.CLOSED, Answer.FOUND)
-
-NOT_ANSWERED = "the connection ended without an answer"
 
 # What a person can do about a port that Windows keeps for itself (Hyper-V, WSL and Docker
 # have it reserve blocks of ports; learn.microsoft.com, "netsh interface ipv4 show").
