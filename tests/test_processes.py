@@ -135,6 +135,22 @@ class TestForks(SingletonTestCase):
         self.assertLess(took.seconds, 5)
         self.assertEqual(program.lines, ["released"])
 
+    def test_fork_in_a_child_that_was_forked_in_c_while_a_connection_was_accepted(self):
+        """The thread that held the lock does not exist there, so the fork waits only for a moment."""
+        code = (
+            "import os, sys, threading, inside\n"
+            "from Socket_Singleton import Socket_Singleton\n"
+            "app = Socket_Singleton(port=sys.argv[1])\n"
+            "holder = threading.Thread(target=inside.lock_of_forks().acquire)\n"
+            "holder.start()\n"
+            "holder.join()\n"
+            "child = os.fork()\n"
+            "os.waitpid(child, 0) if child else os._exit(0)"
+        )
+        with Stopwatch() as took:
+            self.finish(self.start("-c", code, self.port))
+        self.assertLess(took.seconds, 5)
+
     def child_of(self, program) -> int:
         line = wait_until(lambda: [x for x in program.lines if x.startswith("child ")], "the child's id")[0]
         pid = int(line.split()[1])

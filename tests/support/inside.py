@@ -281,6 +281,11 @@ def is_notified_of_forks(app) -> bool:
     return app._host in _forks._followers
 
 
+def lock_of_forks():
+    """Return the lock that is held during a fork, and while a connection is being accepted."""
+    return _forks.lock
+
+
 def keep_alive_options() -> list[tuple[int, int]]:
     """Return the options (level and number) that detect a vanished peer on a quiet connection."""
     timed = [getattr(socket, name) for name, _ in _system._KEEP_ALIVE if hasattr(socket, name)]

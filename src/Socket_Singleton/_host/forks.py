@@ -36,6 +36,10 @@ _worker_hooked = False
 # for a moment, and then tries again. Reentrant, for a signal handler that forks. Replaced in a child.
 lock = threading.RLock()
 
+# Seconds that a fork waits for an I/O thread, which takes microseconds. In a child that was forked in C,
+# without our hooks, the thread that held the lock may not exist.
+_ACCEPT_TIME = 1.0
+
 
 def follow_forks(follower: ForkAware) -> None:
     """Notify ``follower`` of forks from now on; do nothing on a system without fork."""
@@ -64,14 +68,14 @@ def _before_fork() -> None:
     if util is not None and not _worker_hooked:
         _worker_hooked = True  # two forks at once may both come here; that does no harm either
         util.register_after_fork(ForkAware, _in_worker)
-    lock.acquire()
+    lock.acquire(timeout=_ACCEPT_TIME)
 
 
 def _end_fork() -> None:
     try:
         lock.release()
     except RuntimeError:
-        pass  # the fork began before it was hooked, or a signal handler has interrupted `_before_fork`
+        pass  # `_before_fork` did not get it: it waited too long, was interrupted, or was not hooked yet
 
 
 def _after_fork() -> None:
