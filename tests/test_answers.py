@@ -22,6 +22,7 @@ from Socket_Singleton import Socket_Singleton
 
 from .support import (
     ACK,
+    LAUNCH_LIMIT,
     PATIENCE,
     PROGRAMS,
     Collector,
@@ -390,7 +391,7 @@ class TestAnswers(AnswersTestCase):
                 self.ask("a", **options)
         app = self.named()
         with self.assertRaisesRegex(TimeoutError, self.name):
-            self.ask("a", timeout=1)  # which has to be enough for the hand-over
+            self.ask("a", timeout=LAUNCH_LIMIT)
         self.assertEqual(app.arguments, (("a",),))
         with self.assertRaisesRegex(ConnectionError, f"{self.name}.*another secret"):
             self.ask("a", secret="a long one")

@@ -22,6 +22,7 @@ from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 from .support import (
     ACK,
+    LAUNCH_LIMIT,
     MAX_PACKET,
     PATIENCE,
     PROGRAMS,
@@ -414,7 +415,7 @@ class TestStoppedHost(ClientTestCase):
     def test_stopped_host_may_own_the_launch_later(self):
         host = self.start_host()
         with host.stopped():
-            self.assert_fails(TimeoutError, timeout=SHORT)
+            self.assert_fails(TimeoutError, timeout=LAUNCH_LIMIT)
         host.expect("word")
         self.send("later")
         host.expect("later")

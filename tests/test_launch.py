@@ -24,12 +24,14 @@ from Socket_Singleton import Launch, MultipleSingletonsError, Socket_Singleton
 
 from .support import (
     ACK,
+    LAUNCH_LIMIT,
     PATIENCE,
     PROGRAMS,
     Collector,
     SilentTestCase,
     Stopwatch,
     environment,
+    host_clock_ahead,
     inside,
     needs_unix_descriptors,
     wait_until,
@@ -747,9 +749,12 @@ class TestRelease(StreamsTestCase):
 
     def test_answer_half_sent_when_the_timeout_comes(self):
         text = "x" * 20_000_000
-        app = self.answering(lambda launch: text, timeout=0.5)
+        app = self.answering(lambda launch: text, timeout=PATIENCE)
         launch = self.stopped("long")
-        self.assertTrue(app.join(PATIENCE))
+        wait_until(lambda: inside.is_sending_an_answer(app), "its answer is on its way")
+        with host_clock_ahead():
+            self.connect(port=app.port).close()  # an event, which makes the host look at its clock
+            self.assertTrue(app.join(PATIENCE))
         self.assertEqual(launch.read().count(b"x"), len(text))
 
     def test_answer_that_was_not_read_for_long_when_the_threshold_comes(self):
@@ -969,11 +974,11 @@ class TestLimitOfTheWait(AnswersTestCase):
         app = self.answering(lambda launch: concurrent.futures.Future())
         begun = time.monotonic()
         with self.assertRaises(SystemExit) as caught:
-            Socket_Singleton(name=self.name, argv=["a"], answer=0.3)
+            Socket_Singleton(name=self.name, argv=["a"], answer=LAUNCH_LIMIT)
         self.assertIn("has not answered in time", caught.exception.code)
-        self.assertGreaterEqual(time.monotonic() - begun, 0.3)
+        self.assertGreaterEqual(time.monotonic() - begun, LAUNCH_LIMIT)
         with self.assertRaises(MultipleSingletonsError) as caught:
-            Socket_Singleton(name=self.name, argv=["a"], answer=0.3, strict=False)
+            Socket_Singleton(name=self.name, argv=["a"], answer=LAUNCH_LIMIT, strict=False)
         self.assertEqual((caught.exception.outcome, caught.exception.delivered), ("late", True))
         app.release()
 
@@ -984,12 +989,12 @@ class TestLimitOfTheWait(AnswersTestCase):
 
         self.answering(observer)
         with Stopwatch() as took, self.assertRaisesRegex(TimeoutError, "has not answered in time"):
-            self.ask("a", timeout=0.3, stdout=io.StringIO())
+            self.ask("a", timeout=LAUNCH_LIMIT, stdout=io.StringIO())
         self.assertLess(took.seconds, PATIENCE / 2)
 
     def test_output_that_is_shown_slowly_does_not_count(self):
         """As behind a pager: the host may have answered long before."""
-        limit, is_shown = 0.3, threading.Event()
+        limit, is_shown = LAUNCH_LIMIT, threading.Event()
 
         class Slow(io.StringIO):
             def write(self, text):

@@ -20,6 +20,7 @@ from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 from .support import (
     ACK,
+    LAUNCH_LIMIT,
     PATIENCE,
     PORT,
     PROGRAMS,
@@ -482,14 +483,14 @@ class TestNamedStrangers(CommandTestCase):
         self.answer_each_hello(
             lambda hello: inside.hello_of_host(self.name, (self.address, self.port), hello)
         )
-        self.enter(inside.limits(HAND_OVER_TIME=0.7))
+        self.enter(inside.limits(HAND_OVER_TIME=LAUNCH_LIMIT))
         for answer in (False, True):
             error = self.named_launch("word", answer=answer)
             self.assertEqual((error.delivered, error.pid), (False, os.getpid()))
             self.assertIn(f"the application (process {os.getpid()}) does not respond", str(error))
             self.assertNotIn("the program that has the port", str(error))
         with self.assertRaisesRegex(TimeoutError, rf"process {os.getpid()}\) does not respond"):
-            Socket_Singleton.send(["word"], name=self.name, timeout=0.7)
+            Socket_Singleton.send(["word"], name=self.name, timeout=LAUNCH_LIMIT)
         self.assertEqual(Socket_Singleton.pid_of(self.name), os.getpid())
 
     def test_application_with_a_full_backlog(self):

@@ -17,6 +17,7 @@ from Socket_Singleton import Socket_Singleton
 
 from .support import (
     ACK,
+    LAUNCH_LIMIT,
     PATIENCE,
     PROGRAMS,
     SingletonTestCase,
@@ -109,7 +110,7 @@ class TestForks(SingletonTestCase):
 
         def go(_):
             with self.assertRaises(TimeoutError):
-                Socket_Singleton.ask(["goes"], timeout=1, **place)
+                Socket_Singleton.ask(["goes"], timeout=LAUNCH_LIMIT, **place)
 
         self.assertEqual(self.at_once(20, go), [None] * 20)
         self.assertEqual(Socket_Singleton.ask(["a"], stdout=io.StringIO(), timeout=PATIENCE, **place), 0)

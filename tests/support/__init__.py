@@ -44,10 +44,11 @@ from .systems import (
     needs_resets,
     needs_unix_descriptors,
 )
-from .waiting import PATIENCE, Stopwatch, wait_until
+from .waiting import LAUNCH_LIMIT, PATIENCE, Stopwatch, wait_until
 
 __all__ = [
     "ACK",
+    "LAUNCH_LIMIT",
     "MAX_PACKET",
     "NOTHING",
     "PATIENCE",

@@ -10,6 +10,9 @@ import time
 # measure speed: it is long enough for a machine with all cores busy. Under wine, a
 # process needs seconds to start then.
 PATIENCE = 90.0 if sys.platform == "win32" else 30.0
+# Seconds after which a launch gives up in a test although the application has accepted it: enough for
+# that on a busy machine, and short, because the test waits for all of it.
+LAUNCH_LIMIT = PATIENCE / 30
 
 
 def wait_until(condition, what: str, timeout: float = PATIENCE):
