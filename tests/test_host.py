@@ -778,16 +778,6 @@ class TestThresholds(HostTestCase):
 class TestTimeouts(SingletonTestCase):
     """`timeout`: the host holds the port until then, and gives it up by itself."""
 
-    def wait_for_release(self, app) -> None:
-        wait_until(lambda: not app._listening, "the timeout releases")
-
-    def expire(self, app) -> None:
-        """Have the timeout expire, which the host sees at the next event."""
-        with host_clock_ahead():
-            with contextlib.suppress(ConnectionError):
-                self.connect().close()
-            self.wait_for_release(app)
-
     def test_port_is_free_after_the_timeout_and_not_before(self):
         begun = time.monotonic()
         app = self.singleton(timeout=0.3)

@@ -31,7 +31,6 @@ from .support import (
     SilentTestCase,
     Stopwatch,
     environment,
-    host_clock_ahead,
     inside,
     needs_unix_descriptors,
     wait_until,
@@ -752,9 +751,8 @@ class TestRelease(StreamsTestCase):
         app = self.answering(lambda launch: text, timeout=PATIENCE)
         launch = self.stopped("long")
         wait_until(lambda: inside.is_sending_an_answer(app), "its answer is on its way")
-        with host_clock_ahead():
-            self.connect(port=app.port).close()  # an event, which makes the host look at its clock
-            self.assertTrue(app.join(PATIENCE))
+        self.expire(app)
+        self.assertTrue(app.join(PATIENCE))
         self.assertEqual(launch.read().count(b"x"), len(text))
 
     def test_answer_that_was_not_read_for_long_when_the_threshold_comes(self):

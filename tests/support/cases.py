@@ -237,6 +237,17 @@ class SingletonTestCase(SilentTestCase):
             self.connect()  # an event, which makes the host look at its clock
             yield
 
+    def wait_for_release(self, app: Socket_Singleton) -> None:
+        """Wait until the timeout has freed the port."""
+        wait_until(lambda: not app._listening, "the timeout releases")
+
+    def expire(self, app: Socket_Singleton) -> None:
+        """Have the timeout expire, which the host sees at the next event."""
+        with host_clock_ahead():
+            with contextlib.suppress(ConnectionError):  # there may have been one
+                self.connect(app.port).close()
+            self.wait_for_release(app)
+
     def assert_reset(self, peer: socket.socket) -> None:
         """Check that the host ends this connection with a reset; under wine, the test ends as skipped."""
         self.assert_ended(peer)
