@@ -38,7 +38,7 @@ STRICT = {
 }
 
 # Run `tests.in_between`, whose docstring says why that is enough. The workflow runs all tests on these too.
-IN_BETWEEN = ("3.8", "3.9", "3.10", "3.12", "3.13")
+IN_BETWEEN = ("3.8", "3.9", "3.10", "3.12", "3.13", "3.14")
 
 # Run all tests in an awkward place, as this user.
 AWKWARD = {"pypy3": "root", "3.7": "nobody"}

@@ -915,6 +915,28 @@ class TestTimeouts(SingletonTestCase):
         self.assertTrue(following._listening)
 
 
+class TestDescriptorsThatTheApplicationCloses(SingletonTestCase):
+    @needs_unix_descriptors
+    def test_connection_with_the_descriptor_of_another_one(self):
+        """Only the connection ends whose descriptor was closed by mistake."""
+        app, observer = self.observed()
+        waiting = socket.socket()  # before a number is free
+        self.addCleanup(waiting.close)
+        self.connect().sendall(b"never who")
+        wait_until(lambda: inside.count_received(app) == 9, "it has arrived")
+        [number] = inside.descriptors_of_peers(app)
+        os.close(number)
+        waiting.connect((self.address, self.port))
+        waiting.sendall(b"wo")
+        wait_until(lambda: inside.count_received(app) == 2, "it has arrived, and the other one is gone")
+        self.assertEqual(inside.descriptors_of_peers(app), [number])
+        waiting.sendall(b"rd\0")
+        waiting.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_to_end(waiting), ACK)
+        self.assertIs(self.second_launch("later").delivered, True)
+        observer.wait_for(("word",), ("later",))
+
+
 class TestHostEnduresStarvation(SingletonTestCase):
     """No free descriptor, no thread, no memory."""
 

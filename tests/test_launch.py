@@ -257,6 +257,29 @@ class TestStreams(StreamsTestCase):
         self.ask("a", stdout=Out())
         self.assertEqual("".join(shown), "first\npartial")
 
+    def test_several_lines_of_a_print_arrive_in_one_piece(self):
+        def observer(launch):
+            launch.stdout.write("first\nsecond")  # as `print` does, before it writes the end of the line
+            other = functools.partial(print, "of another\nthread", file=launch.stdout)
+            worker = threading.Thread(target=other)
+            worker.start()
+            worker.join()
+            launch.stdout.write("\n")
+
+        self.assertEqual(self.answer_of(observer), (None, "of another\nthread\nfirst\nsecond\n", ""))
+
+    def test_progress_bar_appears_at_once(self):
+        out = io.StringIO()
+
+        def observer(launch):
+            for text in ("50 %\r", "\r100 %"):
+                launch.stdout.write(text)
+                wait_until(lambda text=text: out.getvalue().endswith(text), "it is shown")
+
+        self.answering(observer)
+        self.ask("a", stdout=out)
+        self.assertEqual(out.getvalue(), "50 %\r\r100 %")
+
     def test_unfinished_line_arrives_before_the_answer(self):
         def observer(launch):
             launch.stdout.write("no end of line")
@@ -319,6 +342,16 @@ class TestStreams(StreamsTestCase):
 
         line = "".join(f"{number}," for number in range(200))
         self.assertEqual(self.answer_of(observer), (None, f"{line}\n", ""))
+
+    def test_what_is_not_bytes(self):
+        def observer(launch):
+            launch.stdout.buffer.write(bytearray(b"bytes "))
+            launch.stdout.buffer.write(memoryview(b"bytes"))
+            for wrong in (5, "text", [1]):
+                with self.assertRaises(TypeError):
+                    launch.stdout.buffer.write(wrong)
+
+        self.assertEqual(self.answer_of(observer), (None, "bytes bytes", ""))
 
     def test_bytes_to_a_closed_stream(self):
         def observer(launch):
@@ -549,6 +582,51 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
             self.assertEqual(self.ask("b"), "serves")
         self.assertFalse(log.called)
 
+    def test_little_is_on_its_way_to_a_launch_that_shows_nothing(self):
+        """Else the host would notice only after megabytes that it reads, and would cut off a slow one."""
+        self.enter(inside.limits(MAX_UNSENT=20_000_000))
+        stops, go_on, size = threading.Event(), threading.Event(), 15_000_000
+
+        class Out(io.StringIO):
+            def write(self, text):
+                if self.tell() > size // 2:  # the system has become used to a launch that reads quickly
+                    stops.set()
+                    go_on.wait(PATIENCE)
+                return super().write(text)
+
+        def observer(launch):
+            launch.stdout.buffer.write(b"x" * size)
+
+        app, out = self.answering(observer), Out()
+        outcomes = self.asking_in_background("a", stdout=out)
+        self.assertTrue(stops.wait(PATIENCE))
+        wait_until(lambda: inside.waits_until_a_launch_reads(app), "the launch does not take all of it")
+        on_its_way = size - inside.count_unsent(app) - out.tell()
+        go_on.set()
+        wait_until(lambda: outcomes, "it is answered")
+        self.assertEqual(out.tell(), size)
+        self.assertLess(on_its_way, 512 * 1024)
+
+    def test_launch_that_reads_while_the_host_is_stopped(self):
+        """As when it is stopped by Ctrl-Z, but its clock goes on."""
+        self.enter(inside.limits(STALL_TIME=0.3))
+        gate, size = self.gate(), 4_000_000
+
+        def observer(launch):
+            for _ in range(40):
+                launch.stdout.buffer.write(b"x" * (size // 40))
+
+        app = self.answering(observer)
+        launch = self.stopped()
+        wait_until(lambda: inside.waits_until_a_launch_reads(app), "the launch does not take all of it")
+        with inside.at("turn", gate):
+            inside.wake(app)
+            gate.wait_for_somebody()
+            first = launch.read(100_000)
+            wait_until(lambda: inside.is_found_to_stall(app), "the writer has waited for too long")
+            gate.open()
+        self.assertEqual(first.count(b"x") + launch.read().count(b"x"), size)
+
     def test_connection_that_the_system_no_longer_watches(self):
         """That ends this connection, and nothing else."""
         for number in (1, 2):
@@ -644,9 +722,9 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
             app = self.answering(observer, dispatch=executor.submit)
             launches = [self.stopped(str(number)) for number in range(24)]
             wait_until(lambda: inside.count_unsent(app) > 250_000, "much is waiting for all together")
-            for launch in launches:
-                self.assertLess(inside.count_unsent(app), 1_000_000)
-                self.assertEqual(launch.read().count(b"x"), 6_000_000)
+            self.assertLess(inside.count_unsent(app), 1_000_000)
+            counts = self.at_once(24, lambda number: launches[number].read().count(b"x"))
+            self.assertEqual(counts, [6_000_000] * 24)
             app.release()
 
     def test_other_launches_notice_nothing(self):

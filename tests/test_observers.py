@@ -7,7 +7,7 @@ import threading
 import time
 from unittest import mock
 
-from Socket_Singleton import Socket_Singleton
+from Socket_Singleton import MultipleSingletonsError, Socket_Singleton
 
 from .support import (
     ACK,
@@ -299,6 +299,46 @@ class TestNotifyEmpty(SingletonTestCase):
         self.singleton(Old, notify_empty=True)
         Socket_Singleton.send([], port=self.port)
         wait_until(lambda: calls == [()], "the subclass is called")
+
+
+class TestNamesOfSubclasses(SingletonTestCase):
+    """A subclass does not have to know which names the package uses for itself."""
+
+    def test_names_that_a_subclass_may_have_chosen(self):
+        called = []
+
+        class Application(Socket_Singleton):
+            _released = _delivery = _output = "its own"
+
+            def __init__(self, **options):
+                self._settings = self._host = {"its": "own"}
+                super().__init__(**options)
+                self._identity = self._inbox = self
+
+            def _launch(self, *args):
+                called.append(args)
+
+            _serve = _end = _identify = _hand_over = _is_over = _launch
+
+        app = self.singleton(Application, strict=False, verbose=True)
+        observer = Collector()
+        app.trace(observer)
+        with self.assertRaises(MultipleSingletonsError) as caught:
+            Application(port=self.port, strict=False, argv=["a"])
+        self.assertIs(caught.exception.delivered, True)
+        observer.wait_for(("a",))
+        app.release()
+        kept = (vars(app)["_settings"], vars(Application)["_output"])
+        self.assertEqual((called, kept), ([], ({"its": "own"}, "its own")))
+        self.assertIs(app.verbose, True)
+        self.singleton(strict=False)
+
+    def test_private_names_have_the_name_of_the_class(self):
+        """Except those that code for 2.0.0 uses."""
+        kept = ["_append_args", "_arguments", "_clients", "_listening", "_observers"]
+        names = sorted({*vars(Socket_Singleton), *vars(self.singleton())})
+        private = [name for name in names if name.startswith("_") and not name.endswith("__")]
+        self.assertEqual([name for name in private if not name.startswith("_Socket_Singleton__")], kept)
 
 
 def print_nothing(args) -> None:

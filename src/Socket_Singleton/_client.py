@@ -20,7 +20,7 @@ silence after sending       it hangs, or is another         fails; never sends
 ==========================  ==============================  ==========================
 
 "Fails" means with a message on stderr and status 1, or with an exception; see
-`Socket_Singleton._end`.
+`Socket_Singleton.__end`.
 
 If the first packet was only late, a second one would be a second delivery. So a launch sends
 again only when it knows that nobody owns what it sent: it looks once more for an answer, and
@@ -81,9 +81,8 @@ _OLD_READ = 1024
 # busy with an observer. Our host waits for more bytes during that time.
 _OLD_TIME = 0.5
 
-# Bytes read at a time: of an answer, and of everything else, which is short. A buffer for an answer would
-# cost each launch 50 µs, since Python requests that much memory from the system itself.
-_ANSWER_READ, _READ = 256 * 1024, 4 * 1024
+# Bytes read at a time. With more, a launch whose stdout is slow would not read anything for too long.
+_READ = 32 * 1024
 
 # The longest time in seconds for which a socket is asked to wait.
 _LONGEST_WAIT = 24 * 60 * 60.0
@@ -249,6 +248,7 @@ def _exchange(sock: sockets.socket, talk: "Talk", deadline: float, patience: flo
         _system.close_resets(sock)
         if talk.asks:
             _system.keep_alive(sock)
+            _system.limit_buffer(sock, sockets.SO_RCVBUF)
         say = talk.open(sock.getpeername())
         while talk.found is None:
             if say:
@@ -287,7 +287,7 @@ def _receive(sock: sockets.socket, deadline: float, is_long: bool = False) -> by
                 from ._wakeup import wait_to_receive
 
                 wait_to_receive(sock, left)
-            return sock.recv(_ANSWER_READ if is_long else _READ)
+            return sock.recv(_READ)
         except sockets.timeout:
             # Trust the system, and not the clock of this program, which a test may have stopped, unless the
             # system was asked to wait for less time, or a signal ended the wait.

@@ -37,15 +37,15 @@ EXIT_TIME = 0.2
 THREAD_END_TIME = 0.5
 
 
-def _view(room: str, name: str, doc: str, then: str = "") -> "Any":
-    """Return a property that reads and writes the attribute ``name`` of ``room``, and then calls a method."""
+def _view(room: "Callable[[Any], object]", name: str, doc: str, then: "Any" = None) -> "Any":
+    """Return a property that reads and writes the attribute ``name`` of ``room(app)``; then ``then(app)``."""
 
     def write(app: "Any", value: object) -> None:
-        setattr(getattr(app, room), name, value)
-        if then:
-            getattr(app, then)()
+        setattr(room(app), name, value)
+        if then is not None:
+            then(app)
 
-    return property(lambda app: getattr(getattr(app, room), name), write, doc=doc)
+    return property(lambda app: getattr(room(app), name), write, doc=doc)
 
 
 class Socket_Singleton:
@@ -132,37 +132,54 @@ class Socket_Singleton:
     others has no effect.
     """
 
+    # Private names begin with two underscores, so a subclass may use any name with one, except for the few
+    # that code for 2.0.0 uses.
+
     release_threshold: int = _view(
-        "_settings", "release_threshold", "The number of launches after which the host gives up the port."
+        lambda self: self.__settings,
+        "release_threshold",
+        "The number of launches after which the host gives up the port.",
     )
     max_clients: int = _view(
-        "_settings", "max_clients", "The number of launches after which further ones are ignored."
+        lambda self: self.__settings,
+        "max_clients",
+        "The number of launches after which further ones are ignored.",
     )
-    verbose: bool = _view("_settings", "verbose", "Whether to print a line when something goes wrong.")
-    secret: "str | None" = _view("_settings", "secret", "The secret that clients must send from now on.")
+    verbose: bool = _view(
+        lambda self: self.__settings, "verbose", "Whether to print a line when something goes wrong."
+    )
+    secret: "str | None" = _view(
+        lambda self: self.__settings, "secret", "The secret that clients must send from now on."
+    )
     notify_empty: bool = _view(
-        "_settings", "notify_empty", "Whether observers are called for launches without arguments."
+        lambda self: self.__settings,
+        "notify_empty",
+        "Whether observers are called for launches without arguments.",
     )
     dispatch: "Callable[[Callable[[], object]], object] | None" = _view(
-        "_settings",
+        lambda self: self.__settings,
         "dispatch",
         "The function that takes observers to the thread where they should run.",
-        then="_wake_delivery",
+        then=lambda self: self.__wake_delivery(),
     )
 
     # For code that was written for 2.0.0.
-    _observers: "dict[Any, Any]" = _view("_observing", "registered", "The observers, with args and kwargs.")
+    _observers: "dict[Any, Any]" = _view(
+        lambda self: self.__delivery.observers, "registered", "The observers, with args and kwargs."
+    )
     _arguments: "list[tuple[str, ...]]" = _view(
-        "_inbox", "kept", "A live list of the launches for which there was no observer."
+        lambda self: self.__delivery.inbox,
+        "kept",
+        "A live list of the launches for which there was no observer.",
     )
 
-    _is_derived: "bool | None" = None  # see `Endpoint`
+    __is_derived: "bool | None" = None  # see `Endpoint`
 
     # None until this launch is the host.
-    _host: "Host | None" = None
-    _made_delivery: "Delivery | None" = None
+    __host: "Host | None" = None
+    __made_delivery: "Delivery | None" = None
     # Whether `release` was called. Set by any thread, never unset.
-    _released = False
+    __released = False
 
     def __init__(
         self,
@@ -184,14 +201,14 @@ class Socket_Singleton:
         answer: "bool | float" = False,
         environ: "Sequence[str]" = (),
     ) -> None:
-        if self._host is not None or self._made_delivery is not None:
+        if self.__host is not None or self.__made_delivery is not None:
             raise RuntimeError(f"this {type(self).__name__} is already constructed: make a new one")
         self.address = _settings.address_text(address)
         self.port: int = _settings.port_number(port)
         self.timeout = _settings.seconds("timeout", timeout)
         self.client = bool(client)
         self.strict = bool(strict)
-        self._settings = Settings(
+        self.__settings = Settings(
             release_threshold=release_threshold,
             max_clients=max_clients,
             verbose=verbose,
@@ -204,7 +221,7 @@ class Socket_Singleton:
         self.environ = _settings.variables(environ)
         self.argv = None if argv is None else _settings.words(argv)
         if self.argv is not None:
-            encode(self.argv, self._settings.secret_bytes)  # what it raises would come too late otherwise
+            encode(self.argv, self.__settings.secret_bytes)  # what it raises would come too late otherwise
         self.wait = _settings.seconds("wait", wait, for_ever=True)
         if name is None and self.answer is not False:
             raise ValueError("answer needs a name: without one, nobody can tell who answers")
@@ -214,40 +231,40 @@ class Socket_Singleton:
             from . import _identity
 
             _identity.check_name(name)
-            self._is_derived = (self.address, self.port) == (ADDRESS, PORT)
+            self.__is_derived = (self.address, self.port) == (ADDRESS, PORT)
             self.address, self.port = _identity.place_unless_given(name, self.address, self.port)
         if not _system.is_worker_importing():
             try:
-                self._launch()
+                self.__launch()
             except BaseException:
                 # Whatever is raised, even by a signal handler, nothing may be left behind. This does not
                 # call the `release` of a subclass, which may need what its constructor has yet to create.
                 Socket_Singleton.release(self)
                 raise
 
-    def _launch(self) -> None:
+    def __launch(self) -> None:
         """Become the host, or hand over and end."""
-        identity = self._identify()
+        identity = self.__identify()
         endpoint = Endpoint(self.address, self.port)
-        endpoint.is_derived = self._is_derived
+        endpoint.is_derived = self.__is_derived
         try:
             if not endpoint.claim(self.wait):
-                outcome = self._hand_over(endpoint, identity)
+                outcome = self.__hand_over(endpoint, identity)
                 if not outcome.claimed:
-                    self._end(endpoint, outcome)
-            self._serve(endpoint, identity)
+                    self.__end(endpoint, outcome)
+            self.__serve(endpoint, identity)
         except BaseException:
             endpoint.drop_listener()
             raise
 
-    def _identify(self) -> "Identity | None":
+    def __identify(self) -> "Identity | None":
         if self.name is None:
             return None
         from ._identity import identify
 
-        return identify(self.name, self._settings.secret_bytes, make_key=True)
+        return identify(self.name, self.__settings.secret_bytes, make_key=True)
 
-    def _hand_over(self, endpoint: Endpoint, identity: "Identity | None") -> "Outcome":
+    def __hand_over(self, endpoint: Endpoint, identity: "Identity | None") -> "Outcome":
         """Hand the arguments to whoever has the port, or claim the port if it becomes free."""
         now = time.monotonic()
         patience = now + self.answer if _settings.is_limit(self.answer) else FOR_EVER
@@ -255,29 +272,29 @@ class Socket_Singleton:
         if self.client:
             _system.let_come_to_front()
             argv = getattr(sys, "argv", [])[1:] if self.argv is None else self.argv
-            output = self._output().write if self.answer is not False else None
-            new_talk = _client.talks(argv, identity, self._settings.secret_bytes, self.environ, output)
+            output = self.__output().write if self.answer is not False else None
+            new_talk = _client.talks(argv, identity, self.__settings.secret_bytes, self.environ, output)
         elif identity is not None:
             new_talk = _questions(identity)
         deadline = min(now + _client.HAND_OVER_TIME, patience)
         if self.answer is False:
-            return _client.hand_over(endpoint, new_talk, deadline, patience, self._say_missed)
+            return _client.hand_over(endpoint, new_talk, deadline, patience, self.__say_missed)
         from ._answers import OutputError, end_of_output
 
         try:
-            return _client.hand_over(endpoint, new_talk, deadline, patience, self._say_missed)
+            return _client.hand_over(endpoint, new_talk, deadline, patience, self.__say_missed)
         except OutputError as error:
             if self.strict:
                 raise SystemExit(end_of_output(error)) from None
             seen = f"its output cannot be shown: {error.__cause__}"
             return _client.Outcome(False, Answer.SEVERED, seen, error.talk)
 
-    def _output(self) -> "Output":
+    def __output(self) -> "Output":
         from ._answers import Output
 
         return Output()
 
-    def _end(self, endpoint: Endpoint, outcome: "Outcome") -> "NoReturn":
+    def __end(self, endpoint: Endpoint, outcome: "Outcome") -> "NoReturn":
         """End this launch, which is not the host, as the outcome says."""
         if self.strict and outcome.found == Answer.OWNED and not self.answer:
             raise SystemExit  # the usual end, without an import
@@ -291,7 +308,7 @@ class Socket_Singleton:
             answer, failure = _answers.read(outcome.talk.answer)
             if self.strict and not failure:
                 try:
-                    raise SystemExit(self._output().show(answer))
+                    raise SystemExit(self.__output().show(answer))
                 except _answers.OutputError as error:
                     raise SystemExit(_answers.end_of_output(error)) from None
         from . import _outcome
@@ -314,7 +331,7 @@ class Socket_Singleton:
             outcome=word,
         )
 
-    def _serve(self, endpoint: Endpoint, identity: "Identity | None") -> None:
+    def __serve(self, endpoint: Endpoint, identity: "Identity | None") -> None:
         """Become the host."""
         # Imported here because most launches never become the host.
         from ._host import exits
@@ -324,17 +341,17 @@ class Socket_Singleton:
         listener = endpoint.listener
         assert listener is not None
         self.port = listener.getsockname()[1]
-        new_talk = self._host_talks(identity)
-        self._host = Host(listener, self._settings, self._delivery, self.timeout, new_talk)
+        new_talk = self.__host_talks(identity)
+        self.__host = Host(listener, self.__settings, self.__delivery, self.timeout, new_talk)
         endpoint.listener = None
-        exits.add(self, self._host, self._end_with_interpreter, self._is_over)
-        self._host.start()
+        exits.add(self, self.__host, self.__end_with_interpreter, self.__is_over)
+        self.__host.start()
         if not THREADS_START_LATE:
-            self._delivery.wake()
+            self.__delivery.wake()
 
-    def _host_talks(self, identity: "Identity | None") -> "Callable[[Any], Any]":
+    def __host_talks(self, identity: "Identity | None") -> "Callable[[Any], Any]":
         """Return what makes the host's side of a new connection."""
-        settings = self._settings
+        settings = self.__settings
         if identity is None:
             from ._host.packet import Packet
 
@@ -355,33 +372,25 @@ class Socket_Singleton:
         return new_talk
 
     @property
-    def _delivery(self) -> "Delivery":
+    def __delivery(self) -> "Delivery":
         """The way from the host to the observers, created when it is first needed, not only by a host."""
-        if self._made_delivery is None:
+        if self.__made_delivery is None:
             from ._host.delivery import Delivery
 
             overridden = type(self)._append_args is not Socket_Singleton._append_args  # noqa: SLF001
-            made = Delivery(self._settings, self._append_args if overridden else None)
+            made = Delivery(self.__settings, self._append_args if overridden else None)
             # A single step: if two threads arrive here at the same time, both get the same object.
-            delivery: Delivery = self.__dict__.setdefault("_made_delivery", made)
+            delivery: Delivery = self.__dict__.setdefault("_Socket_Singleton__made_delivery", made)
             return delivery
-        return self._made_delivery
-
-    @property
-    def _observing(self) -> "Any":
-        return self._delivery.observers
-
-    @property
-    def _inbox(self) -> "Any":
-        return self._delivery.inbox
+        return self.__made_delivery
 
     @property
     def _listening(self) -> bool:
-        return self._host is not None and self._host.holds_port
+        return self.__host is not None and self.__host.holds_port
 
     @property
     def _clients(self) -> int:
-        return self._host.clients if self._host is not None else 0
+        return self.__host.clients if self.__host is not None else 0
 
     def __str__(self) -> str:
         name = "" if self.name is None else f", name={self.name!r}"
@@ -399,7 +408,7 @@ class Socket_Singleton:
         )
 
     def __enter__(self: "Self") -> "Self":
-        if self._released:
+        if self.__released:
             raise RuntimeError("the port has been released; construct a new instance to guard this block")
         return self
 
@@ -419,7 +428,7 @@ class Socket_Singleton:
         registered, at most 16 MiB are kept; beyond that, the oldest are dropped. Each access
         returns a new tuple and decodes all waiting launches.
         """
-        return self._made_delivery.inbox.snapshot() if self._made_delivery is not None else ()
+        return self.__made_delivery.inbox.snapshot() if self.__made_delivery is not None else ()
 
     @property
     def clients(self) -> int:
@@ -463,16 +472,16 @@ class Socket_Singleton:
         from ._host.observers import check
 
         check(observer)
-        self._delivery.observers.add(observer, args, kwargs)
-        if self._host is not None:
-            self._delivery.wake()
+        self.__delivery.observers.add(observer, args, kwargs)
+        if self.__host is not None:
+            self.__delivery.wake()
 
     def untrace(self, observer: "Callable[..., object]") -> None:
         """Stop calling ``observer``; do nothing if it is not registered.
 
         A call that is already running on another thread continues.
         """
-        self._delivery.observers.remove(observer)
+        self.__delivery.observers.remove(observer)
 
     def release(self) -> None:
         """Give up the port. When this method returns, anyone can bind it.
@@ -489,9 +498,9 @@ class Socket_Singleton:
         Raises:
             RuntimeError: the host's thread did not end within 10 seconds.
         """
-        host, delivery = self._host, self._made_delivery
+        host, delivery = self.__host, self.__made_delivery
         if host is not None:
-            self._released = True
+            self.__released = True
             host.close()
         if delivery is not None:
             delivery.stop()
@@ -518,31 +527,31 @@ class Socket_Singleton:
             bool: ``False`` if the time ran out first, otherwise ``True``.
         """
         limit = -1.0 if timeout is None else float(_settings.seconds("timeout", timeout, for_ever=True))
-        if self._host is None:
+        if self.__host is None:
             return True
         from ._wakeup import wait_for
 
-        return wait_for(self._host.given_up.wait, limit)
+        return wait_for(self.__host.given_up.wait, limit)
 
-    def _wake_delivery(self) -> None:
+    def __wake_delivery(self) -> None:
         """Have launches that `dispatch` has refused tried again."""
-        if self._host is not None:
-            self._delivery.wake()
+        if self.__host is not None:
+            self.__delivery.wake()
 
-    def _is_over(self) -> bool:
+    def __is_over(self) -> bool:
         """Return whether this was released, and both threads have ended."""
-        assert self._host is not None
-        return self._released and self._host.has_ended and self._delivery.has_ended
+        assert self.__host is not None
+        return self.__released and self.__host.has_ended and self.__delivery.has_ended
 
-    def _end_with_interpreter(self) -> None:
+    def __end_with_interpreter(self) -> None:
         """At exit: free the port, give observers a moment to take what the host still owns, and release."""
-        assert self._host is not None
+        assert self.__host is not None
         until = time.monotonic() + EXIT_TIME
-        self._host.stop_accepting()
-        self._delivery.drain(EXIT_TIME)
+        self.__host.stop_accepting()
+        self.__delivery.drain(EXIT_TIME)
         self.release()
-        self._host.finish(max(until - time.monotonic(), 0.0))
-        self._delivery.join(max(until - time.monotonic(), 0.0))
+        self.__host.finish(max(until - time.monotonic(), 0.0))
+        self.__delivery.join(max(until - time.monotonic(), 0.0))
 
     @staticmethod
     def send(
@@ -739,14 +748,14 @@ class Socket_Singleton:
         this method: every launch then passes through it, on the observer thread or where
         ``dispatch`` takes it, and its return value is the answer to a launch that waits for one.
         """
-        return self._delivery.notify(args)
+        return self.__delivery.notify(args)
 
-    def _say_missed(self, seen: str) -> None:
+    def __say_missed(self, seen: str) -> None:
         if self.verbose:
             from ._report import say
 
             say(
-                self._settings,
+                self.__settings,
                 f"Failed to connect to existing instance on {self.address}:{self.port} ({seen})",
             )
 

@@ -142,6 +142,20 @@ def keep_alive(sock: sockets.socket) -> None:
         pass  # an old Windows, or the connection has ended
 
 
+# Bytes of output that the system keeps for a launch that reads slowly, in its host and in the launch. By
+# itself, Linux keeps megabytes, and asks for more only when a third of them have been read: until then,
+# such a launch looks as if it did not read at all.
+_OUTPUT_BUFFER = 64 * 1024
+
+
+def limit_buffer(sock: sockets.socket, option: int) -> None:
+    """Make the system keep little output on its way: ``SO_SNDBUF`` in the host, ``SO_RCVBUF`` in a launch."""
+    try:
+        sock.setsockopt(sockets.SOL_SOCKET, option, _OUTPUT_BUFFER)
+    except OSError:
+        pass  # the connection has ended
+
+
 # -- descriptors --
 #
 # Every socket has a descriptor above 2. A program may be started with 0, 1 or 2 closed; a socket that

@@ -6,6 +6,7 @@ from ._system import (
     LAST_OF_STDIO,
     NO_SIGNAL,
     SIGNALS_END_WAITS,
+    close_resets,
     exclusive_option,
     raise_no_signal,
     sockets,
@@ -98,6 +99,7 @@ class WokenBySignals:
 
     def _close(self) -> None:
         for sock in self._pair:
+            close_resets(sock)  # on Windows, each wait would otherwise keep a port in TIME_WAIT for minutes
             sock.close()
 
 
@@ -141,8 +143,10 @@ def wait_to_receive(sock: sockets.socket, timeout: float) -> None:
 
     if threading.current_thread() is not threading.main_thread():
         return
-    with WokenBySignals() as (wakened, _):
-        readable, _, _ = select.select([sock, wakened], [], [], timeout)
+    readable, _, _ = select.select([sock], [], [], 0)
+    if not readable:
+        with WokenBySignals() as (wakened, _):
+            readable, _, _ = select.select([sock, wakened], [], [], timeout)
     if sock not in readable:
         raise sockets.timeout("timed out")
 

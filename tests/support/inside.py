@@ -262,23 +262,31 @@ def count_kept(side) -> int:
 # -- a host, and its connections --
 
 
+def _host_of(app):
+    return app._Socket_Singleton__host
+
+
+def _delivery_of(app):
+    return app._Socket_Singleton__delivery
+
+
 def is_inert(app) -> bool:
     """Whether it is not a host because it was constructed in a worker that imports the main module."""
-    return app._host is None
+    return _host_of(app) is None
 
 
 def io_thread(app):
-    return app._host._thread
+    return _host_of(app)._thread
 
 
 def wake(app) -> None:
     """Have the I/O thread look although nothing is new. This only adds a turn."""
-    app._host.wake()
+    _host_of(app).wake()
 
 
 def is_notified_of_forks(app) -> bool:
     """Whether the host is notified of forks."""
-    return app._host in _forks._followers
+    return _host_of(app) in _forks._followers
 
 
 def lock_of_forks():
@@ -314,27 +322,37 @@ def system_that_cannot_count_unacknowledged_bytes():
 
 def count_peers(app) -> int:
     """Return the number of the host's connections."""
-    return len(list(app._host._peers))
+    return len(list(_host_of(app)._peers))
+
+
+def descriptors_of_peers(app) -> list[int]:
+    """Return the descriptors of the host's connections."""
+    return [peer.sock.fileno() for peer in _host_of(app)._peers]
 
 
 def count_proved(app) -> int:
     """Return the number of the host's peers that have proved themselves but have not sent a whole packet."""
-    return sum(peer.talk.proved for peer in app._host._peers.reading)
+    return sum(peer.talk.proved for peer in _host_of(app)._peers.reading)
 
 
 def count_asking(app) -> int:
     """Return the number of launches that wait for an answer."""
-    return len(app._host._peers.asking)
+    return len(_host_of(app)._peers.asking)
 
 
 def is_sending_an_answer(app) -> bool:
     """Whether a launch has not read all of its answer yet."""
-    return any(peer.outgoing for peer in app._host._peers.asking)
+    return any(peer.outgoing for peer in _host_of(app)._peers.asking)
 
 
 def waits_until_a_launch_reads(app) -> bool:
     """Whether the system takes no more for a launch, which does not read."""
-    return any(peer.watched & selectors.EVENT_WRITE for peer in app._host._peers.asking)
+    return any(peer.watched & selectors.EVENT_WRITE for peer in _host_of(app)._peers.asking)
+
+
+def is_found_to_stall(app) -> bool:
+    """Whether a writer has waited for too long for a launch to read."""
+    return any(peer.reply.stalls for peer in _host_of(app)._peers.asking)
 
 
 def interrupt_begin(app, handler) -> None:
@@ -345,23 +363,23 @@ def interrupt_begin(app, handler) -> None:
             handler()
             super().__delitem__(entry)
 
-    inbox = app._delivery.inbox
+    inbox = _delivery_of(app).inbox
     inbox._in_hand = Interrupted(inbox._in_hand)
 
 
 def count_unsent(app) -> int:
     """Return how many bytes of output are waiting, as the host counts them."""
-    return app._host.unsent()
+    return _host_of(app).unsent()
 
 
 def count_received(app) -> int:
     """Return how many bytes the host has read from all its peers."""
-    return sum(peer.talk._received for peer in app._host._peers)
+    return sum(peer.talk._received for peer in _host_of(app)._peers)
 
 
 def count_buffered(app) -> int:
     """Return the bytes of incomplete packets as the host counts them."""
-    return app._host._peers._buffered
+    return _host_of(app)._peers._buffered
 
 
 def peers_with_one_deadline(count: int):
@@ -380,22 +398,22 @@ Inbox, Entry = _inbox.Inbox, _inbox.Entry
 
 
 def observer_thread(app):
-    return app._delivery._thread
+    return _delivery_of(app)._thread
 
 
 def waits_for_a_thread(app) -> bool:
     """Whether the observer thread could not be started, and will be tried again."""
-    return app._delivery._unstarted is not None
+    return _delivery_of(app)._unstarted is not None
 
 
 def count_waiting_bytes(app) -> int:
     """Return the bytes of the waiting launches as the bound counts them."""
-    return app._delivery.inbox.size
+    return _delivery_of(app).inbox.size
 
 
 def inbox_lock(app):
     """Return the lock that is held while `arguments` is read and while a launch is taken."""
-    return app._delivery.inbox._lock
+    return _delivery_of(app).inbox._lock
 
 
 def inbox_with(row, payloads, acknowledged: int):
@@ -413,14 +431,14 @@ def interrupt_news(app, handler):
 
     Notifying takes several steps, and a signal handler may run in between.
     """
-    news = app._delivery._news
+    news = _delivery_of(app)._news
 
     def interrupted():
-        app._delivery._news = news
+        _delivery_of(app)._news = news
         handler()
         return True
 
-    app._delivery._news = types.SimpleNamespace(
+    _delivery_of(app)._news = types.SimpleNamespace(
         locked=interrupted, release=news.release, acquire=news.acquire
     )
     return lambda: not news.locked()

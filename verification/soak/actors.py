@@ -152,7 +152,7 @@ def witnessed(log: Log) -> type[Socket_Singleton]:
     """
 
     class Witnessed(Socket_Singleton):
-        def _serve(self, *room: Any) -> None:
+        def _Socket_Singleton__serve(self, *room: Any) -> None:
             from Socket_Singleton._host.inbox import Inbox
 
             put = Inbox.put
@@ -164,7 +164,7 @@ def witnessed(log: Log) -> type[Socket_Singleton]:
                 return has_room
 
             Inbox.put = logged
-            super()._serve(*room)
+            super()._Socket_Singleton__serve(*room)
 
     return Witnessed
 

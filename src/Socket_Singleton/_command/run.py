@@ -10,6 +10,7 @@ import sys
 import threading
 
 from .. import MultipleSingletonsError, Socket_Singleton
+from .._host import exits
 from .._outcome import shown
 from .._system import NO_SIGNAL, sockets
 from .._wakeup import WokenBySignals
@@ -40,7 +41,7 @@ def run(words: list[str], wait: float, forward: bool, exit_code: int | None, **p
     try:
         if wait > _SIGN_OF_LIFE_TIME and sys.stderr is not None and sys.stderr.isatty():
             sign_of_life.start()
-        app = _Runner(**place, argv=words, client=forward, wait=wait, strict=False)
+        app = Socket_Singleton(**place, argv=words, client=forward, wait=wait, strict=False)
     except MultipleSingletonsError as error:
         if error.delivered is False:
             return fail(str(error))
@@ -51,7 +52,13 @@ def run(words: list[str], wait: float, forward: bool, exit_code: int | None, **p
         sign_of_life.cancel()
     with app:
         app.trace(_discard)  # launches do not pile up
-        return app.execute(words)
+        # The command shares the port: it goes on holding it if this process is killed.
+        listener = exits.hosts()[-1].listener
+        code = _execute(words, listener)
+        # What the command left behind may have the listener too; this is the end of it for all.
+        with contextlib.suppress(OSError):
+            listener.shutdown(sockets.SHUT_RDWR)
+        return code
 
 
 def _discard(launch: Launch) -> int:
@@ -70,20 +77,6 @@ def _say_that_it_waits(wait: float, place: dict[str, Any]) -> None:
         whom += f" (process {pid})"
     limit = "" if wait == float("inf") else f", for {wait:g} seconds at most"
     fail(f"waiting for {whom} to end{limit}")
-
-
-class _Runner(Socket_Singleton):
-    """A host with a command, which shares the port: it goes on holding it if this process is killed."""
-
-    def execute(self, command: list[str]) -> int:
-        """Run ``command`` to its end, and end what it left of the port; return its status."""
-        assert self._host is not None
-        listener = self._host.listener
-        code = _execute(command, listener)
-        # What the command left behind may have the listener too; this is the end of it for all.
-        with contextlib.suppress(OSError):
-            listener.shutdown(sockets.SHUT_RDWR)
-        return code
 
 
 def _execute(command: list[str], listener: sockets.socket) -> int:

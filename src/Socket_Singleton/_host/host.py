@@ -20,7 +20,7 @@ from collections import deque
 
 from .._packet import ACK, ENOUGH_CLIENTS, MAX_PACKET, NAK, OTHER_SECRET, TOO_MANY_WAIT
 from .._settings import Settings
-from .._system import NO_SIGNAL, close_resets, is_stdio, keep_alive, raise_no_signal, sockets
+from .._system import NO_SIGNAL, close_resets, is_stdio, keep_alive, limit_buffer, raise_no_signal, sockets
 from .._wakeup import socket_pair
 from . import forks, points, replies, threads
 from . import peers as _peers
@@ -883,7 +883,14 @@ class Host(forks.ForkAware):
             return
         change = self._selector.modify if peer.watched else self._selector.register
         peer.watched = 0  # if that fails, the selector has forgotten it
-        change(peer.sock, events, peer)
+        try:
+            change(peer.sock, events, peer)
+        except KeyError:
+            # The application has closed the descriptor of another connection, whose number this one has got.
+            lost = self._selector.get_key(peer.sock).data
+            if lost is not None:
+                self._drop(lost)
+            self._selector.register(peer.sock, events, peer)
         peer.watched = events
 
     def _unwatch(self, peer: Peer) -> None:
@@ -914,6 +921,7 @@ class Host(forks.ForkAware):
         """Keep the connection of a launch that waits for an observer's answer."""
         peer.reply, reply.peer = reply, peer
         keep_alive(peer.sock)
+        limit_buffer(peer.sock, sockets.SO_SNDBUF)
         _sockets.send_at_once(peer.sock)
         self._peers.move(peer, "ask")
         self._watch(peer, selectors.EVENT_READ)  # on failure it is dropped, and reports a lost answer
@@ -931,6 +939,9 @@ class Host(forks.ForkAware):
                 if reply.is_cut:
                     reply.cut()
                 self._push(peer, reply)
+                if reply.stalls and peer.state == _peers.ASKING:
+                    reply.cut()
+                    self._push(peer, reply)
         while self.unsent() > replies.MAX_UNSENT_IN_ALL and self._cut_slowest():
             pass
 

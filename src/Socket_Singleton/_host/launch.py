@@ -91,7 +91,7 @@ class Launch(Words):
         Text is encoded as UTF-8 with ``surrogateescape``; ``stdout.buffer`` accepts bytes. There is no
         file descriptor. If the launch does not read, up to 1 MiB is kept for it (64 KiB, while more
         than 4 MiB are kept for all launches together); then the writer waits, and the launch is cut
-        off if it reads less than 64 KiB in 10 seconds.
+        off if it reads less than 128 KiB in 10 seconds.
 
         Raises:
             BrokenPipeError: from ``write`` and ``flush``, if the launch has stopped waiting before it

@@ -76,10 +76,11 @@ MAX_UNSENT_IN_ALL = 16 * MAX_UNSENT
 # not reach the limit, and none is cut off that reads.
 SHARE = MAX_UNSENT_IN_ALL // 2 // 128
 
-# Seconds in which a launch has to read `PROGRESS` bytes while a writer waits for it; otherwise it is
-# cut off, and all its writers continue. Even the slowest terminal reads more.
+# Seconds in which the system has to take `PROGRESS` bytes for a launch while a writer waits; otherwise the
+# launch is cut off, and all its writers continue. Since the system may take 100 KiB at a time, a launch has to
+# read up to 128 KiB (measured with 64 KiB in `_system._OUTPUT_BUFFER`). Even a slow terminal reads more.
 STALL_TIME = 10.0
-PROGRESS = 64 * 1024
+PROGRESS = 32 * 1024
 
 # The least that a piece of output counts, however short it is: about the memory that it takes besides its
 # content. Otherwise, short pieces could take a hundred times as much memory as the limits allow.
@@ -119,15 +120,15 @@ class Reply:
         # calls `answer`; read from then on, by that thread or by the one in which a future is done.
         self.observer: object = None
         self.streams: list[Stream] = []  # appended by any thread that looks at the launch
-        # Set by the I/O thread when the connection ends without the answer or the launch is cut off, by a
-        # writer that has waited for too long, or in a forked child; never unset.
+        # Set by the I/O thread when the connection ends without the answer or the launch is cut off, or in a
+        # forked child; never unset.
         self.gone = False
         self.forked = False
         # Set by the I/O thread after a release: a future is no longer waited for.
         self.released = False
-        # Whether the launch is cut off, because it does not read. Set by a writer that has waited for too
-        # long, or by the I/O thread before it throws away what is waiting; never unset. An answer that
-        # comes later is not sent, because it would look as if all output before it had arrived.
+        # Whether the launch is cut off, because it does not read. Set by the I/O thread before it throws away
+        # what is waiting, or by a thread that has no memory for output; never unset. An answer that comes
+        # later is not sent, because it would look as if all output before it had arrived.
         self.is_cut = False
         # Guards `_put`, and the order of the answer after all output. Held for a few steps, never while
         # the application's code runs. Reentrant, for signal handlers: if one writes in the middle of a
@@ -139,6 +140,8 @@ class Reply:
         self._sent = 0  # how many of those were sent; written only by the I/O thread
         self._marked = 0  # bytes sent since the last progress; used only by the I/O thread
         self.progress = time.monotonic()  # when that was; written only by the I/O thread
+        # The `progress` that was too long ago for a writer. Written by writers, read by the I/O thread.
+        self.stalled_at = -1.0
         # Whether the I/O thread knows that there is something to send. Set by writers after they have
         # appended, unset by the I/O thread before it looks: so one of the two notices the other.
         self._noticed = False
@@ -199,12 +202,12 @@ class Reply:
             waiter.acquire()
             self._waiters.append(waiter)
             left = max(begun, self.progress) + STALL_TIME - time.monotonic()
-            if self._is_full(size) and left > 0 and not self.gone:
-                waiter.acquire(timeout=left)
             if left <= 0:
-                self.is_cut = self.gone = True
+                # The I/O thread tries to send first: this whole process may have been stopped for so long.
+                self.stalled_at, left = self.progress, STALL_TIME
                 self._sender.send(self)
-                raise BrokenPipeError(_EPIPE, "the launch does not read its output")
+            if self._is_full(size) and not self.gone:
+                waiter.acquire(timeout=left)
 
     # -- any thread: the answer --
 
@@ -247,9 +250,10 @@ class Reply:
         return self.gone or (self.released and self.state == PENDING)
 
     def check(self) -> None:
-        """Raise BrokenPipeError if the launch no longer waits for an answer."""
+        """Raise BrokenPipeError if the launch no longer waits for an answer, or was cut off."""
         if self._is_lost:
-            raise BrokenPipeError(_EPIPE, "the launch no longer waits for an answer")
+            why = "does not read its output" if self.is_cut else "no longer waits for an answer"
+            raise BrokenPipeError(_EPIPE, f"the launch {why}")
 
     def _answer_by(self, future: Any) -> None:
         try:
@@ -348,6 +352,11 @@ class Reply:
         if self._marked >= PROGRESS:
             self._marked = 0
             self.progress = time.monotonic()
+
+    @property
+    def stalls(self) -> bool:
+        """Whether a writer has waited for too long, and the launch has not read enough since."""
+        return self.stalled_at == self.progress
 
     def make_room(self) -> None:
         """Note that everything taken has been sent, and let writers continue if there is room."""

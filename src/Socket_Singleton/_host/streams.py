@@ -39,7 +39,7 @@ class Stream(io.TextIOBase):
         self._is_known = False  # to the reply, which sends what is kept here before the answer
 
     def write(self, text: str) -> int:
-        """Send ``text`` if a line ends in it; otherwise keep it until one does, or until ``flush``."""
+        """Send ``text`` if it ends a line; otherwise keep it until more does, or until ``flush``."""
         if self.closed:
             raise ValueError("I/O operation on closed file")
         if not isinstance(text, str):
@@ -50,7 +50,9 @@ class Stream(io.TextIOBase):
         reply.check()  # also if the line goes on, so that a program that prints dots learns it
         thread = threading.get_ident()
         begun = self._partial.get(thread)
-        ends = "\n" in text or "\r" in text
+        # A text that ends in the middle of a line is kept as a whole: `print` is about to write its end.
+        # That is not so for a progress bar, which has a carriage return.
+        ends = text.endswith("\n") or ("\r" in text and "\n" not in text)
         if begun is None and ends:
             reply.write(self._kind, encode_answer(text))
             return len(text)
@@ -125,7 +127,7 @@ class Bytes(io.BufferedIOBase):
 
     def write(self, data: Any) -> int:
         """Send ``data``; return its number of bytes."""
-        sent = bytes(data)
+        sent = bytes(memoryview(data))
         self._text.write_bytes(sent)
         return len(sent)
 
