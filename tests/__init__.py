@@ -55,6 +55,7 @@ from .test_examples import TestExamples
 from .test_host import (
     TestAnswer,
     TestDescriptors,
+    TestDescriptorsThatTheApplicationCloses,
     TestHostEnduresPeers,
     TestHostEnduresStarvation,
     TestIdle,
@@ -82,7 +83,7 @@ from .test_launch import (
 )
 from .test_named import TestNamed, TestNamedStrangers
 from .test_networks import TestNetworks
-from .test_observers import TestNotifyEmpty, TestObservers
+from .test_observers import TestNamesOfSubclasses, TestNotifyEmpty, TestObservers
 from .test_old_and_new import TestOldAndNew
 from .test_platform import TestPlatform, TestWindows, TestWithoutTheSocketModule
 from .test_processes import TestEnds, TestForks, TestRestart, TestWorkers

@@ -42,6 +42,8 @@ from .support.sockets import failing, failing_to_watch
 # How a program ends that Ctrl-C ends: by the signal, since Python 3.8.
 INTERRUPTED = -signal.SIGINT if sys.version_info >= (3, 8) else 1
 
+NO_ANSWER = "is not an answer; return None, a str, an int or a future"
+
 LONG = "\u00e9\U0001f600 " * 700_000  # more than 5 MB on the wire
 
 
@@ -273,8 +275,8 @@ class TestAnswers(AnswersTestCase):
             (("exit", "3"), 3, "", ""),
             (("exit-text", "not now"), 1, "", "not now"),
             (("raise", "bad"), 1, "", "ValueError: bad"),
-            (("bool",), 1, "", "bool is not an answer"),
-            (("bytes",), 1, "", "bytes is not an answer"),
+            (("bool",), 1, "", f"bool {NO_ANSWER}"),
+            (("bytes",), 1, "", f"bytes {NO_ANSWER}"),
             (("release", "the last words"), 0, "the last words", ""),
         ):
             with self.subTest(words=words):
@@ -378,7 +380,7 @@ class TestAnswers(AnswersTestCase):
         for observer in (first, second, third):
             app.trace(observer)
         wrong = "Observer second raised exception: {}".format
-        with self.expect_log(wrong("TypeError: dict is not an answer")), self.assertRaises(RuntimeError):
+        with self.expect_log(wrong(f"TypeError: dict {NO_ANSWER}")), self.assertRaises(RuntimeError):
             self.ask("dict")
         with self.expect_log(wrong("ValueError: out of a job")), self.assertRaises(RuntimeError):
             self.ask("future")
@@ -431,6 +433,12 @@ class TestAnswers(AnswersTestCase):
         self.assertIn("ask needs --name", self.finish(asked, 64).err)
         asked = self.start("-m", "Socket_Singleton", "ask", "--name", f"{self.name} 2", "--", "a")
         self.assertIn("nothing is listening", self.finish(asked, 1).err)
+        for limit, status, said in (
+            (str(LAUNCH_LIMIT), 1, "has not answered in time"),
+            ("nan", 64, "timeout must"),
+        ):
+            words = ("ask", "--name", self.name, "--timeout", limit, "--", "never")
+            self.assertIn(said, self.finish(self.start("-m", "Socket_Singleton", *words), status).err)
 
     # -- those that wait --
 

@@ -97,6 +97,7 @@ class TestHowTo(PageTestCase):
         for number in range(30):
             self.send(f"{number}.txt")
         self.send("quit")
+        self.send("late.txt")
         first.expect("opening 31 files together")
         self.finish(first)
         self.assertEqual(first.err, "")

@@ -51,6 +51,10 @@ NOT_FINITE = NEGATIVE + " and finite"
 NAN, INFINITY = float("nan"), float("inf")
 
 
+async def coroutine_function(call):
+    call()
+
+
 # Parameter, value, error, and the error's text or the beginning of it.
 BAD = (
     ("port", -1, ValueError, OUT_OF_RANGE),
@@ -99,11 +103,11 @@ BAD = (
         ("argv", bad, TypeError, "argv must be a sequence of str")
         for bad in ("word", b"word", 5, True, object())
     ),
-    ("argv", [b"bytes"], TypeError, "argument 1 must be a str, not bytes"),
-    ("argv", ["word", 5], TypeError, "argument 2 must be a str, not int"),
-    ("argv", ("word", None), TypeError, "argument 2 must be a str, not NoneType"),
-    ("argv", bytearray(b"ints"), TypeError, "argument 1 must be a str, not int"),
-    ("argv", ["word", "a\0b"], ValueError, "argument 2 must not contain a NUL character"),
+    ("argv", [b"bytes"], TypeError, "argv[0] must be a str, not bytes"),
+    ("argv", ["word", 5], TypeError, "argv[1] must be a str, not int"),
+    ("argv", ("word", None), TypeError, "argv[1] must be a str, not NoneType"),
+    ("argv", bytearray(b"ints"), TypeError, "argv[0] must be a str, not int"),
+    ("argv", ["word", "a\0b"], ValueError, "argv[1] must not contain a NUL character"),
     ("argv", ["\ud800"], ValueError, "'utf-8' codec can't encode"),
     # Bytes count, not characters.
     ("argv", ["\u00fc" * (MAX_PACKET // 2)], ValueError, f"the arguments take {MAX_PACKET + 1} bytes"),
@@ -111,6 +115,7 @@ BAD = (
         ("dispatch", bad, TypeError, "dispatch must be callable")
         for bad in ("submit", 5, False, [], object())
     ),
+    ("dispatch", coroutine_function, TypeError, "dispatch must not be a coroutine function"),
     ("wait", -1, ValueError, NEGATIVE.format("wait")),
     ("wait", "-0.001", ValueError, NEGATIVE.format("wait")),
     ("wait", -INFINITY, ValueError, NEGATIVE.format("wait")),

@@ -33,10 +33,10 @@ OUTCOMES = {
     Answer.REJECTED: "the running instance has another secret, or only one of the two has a name",
     Answer.FOREIGN: "another program has the port",
     Answer.UNPROVEN: (
-        "whoever has the port did not prove that it is this application: it has another name or key"
+        "the program that has the port did not prove that it is this application: it has another name or key"
     ),
-    Answer.SILENT: "whoever has the port did not reply in time",
-    Answer.UNREACHED: "whoever has the port accepts no connections",
+    Answer.SILENT: "the program that has the port did not reply in time",
+    Answer.UNREACHED: "the program that has the port accepts no connections",
     Answer.RESET: "every connection was reset, and the port did not become free",
     Answer.REFUSED: "nothing is listening on the port, but it cannot be bound",
 }

@@ -86,10 +86,10 @@ def encode(argv: "Sequence[str]", secret: "bytes | None" = None) -> bytes:
             or all of them are more than `MAX_PACKET` bytes.
     """
     parts = [] if secret is None else [secret]
-    parts += [encode_text(f"argument {n}", text) for n, text in enumerate(argv, 1)]
+    parts += [encode_text(f"argv[{n}]", text) for n, text in enumerate(argv)]
     words = NUL.join([*parts, b""])
     if len(words) > MAX_PACKET:
-        raise ValueError(f"the arguments take {len(words)} bytes; a packet holds at most {MAX_PACKET}")
+        raise ValueError(f"the arguments take {len(words)} bytes; the limit is {MAX_PACKET}")
     return words
 
 

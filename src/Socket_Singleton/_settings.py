@@ -160,9 +160,14 @@ def _flag(_: str, value: object) -> bool:
 
 
 def _callable(name: str, value: object) -> object:
-    if value is None or callable(value):
-        return value
-    raise TypeError(f"{name} must be callable, not {value!r}")
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable, not {value!r}")
+    if getattr(getattr(value, "__code__", None), "co_flags", 0) & _CO_COROUTINE:
+        raise TypeError(f"{name} must not be a coroutine function, as {value!r} is")
+    return value
+
+
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE; its import would take a while
 
 
 _CHECKS: "dict[str, Callable[[str, Any], object]]" = {

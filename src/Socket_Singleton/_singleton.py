@@ -108,15 +108,16 @@ class Socket_Singleton:
         answer (bool | float): a second launch waits until the observers have answered, shows
             what they print meanwhile, and exits with their answer. With a number, it waits
             for that many seconds at most and then fails with a message, although the host may
-            still act on the launch. Time in which its own stdout does not accept the output is not
-            counted. Has no effect on the host. Needs a name.
+            still act on the launch. Time spent waiting for its own stdout (a pager, for example) does not
+            count. Has no effect on the host. Needs a name.
         environ (Sequence[str]): the names of the environment variables that a second launch hands
             over if they are set, such as ``("XDG_ACTIVATION_TOKEN",)``. Needs a name.
 
     Raises:
         SystemExit: another instance is the host, and ``strict`` is true. The code is ``None`` if the
-            host accepted the launch, the status if it answered with one, and otherwise a message
-            that says what went wrong.
+            host accepted the launch, has had ``max_clients`` launches or is of version 2.0.0, and with
+            ``client=False``; the status, if it answered with one; otherwise a message that says what
+            went wrong.
         MultipleSingletonsError: another instance is the host, and ``strict`` is false.
         TypeError, ValueError: a parameter is invalid. No socket was opened.
         OSError: the address cannot be bound for a reason other than being in use; it cannot be

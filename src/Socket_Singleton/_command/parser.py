@@ -63,8 +63,8 @@ This needs --name. What the application writes to this launch appears on stdout
 and stderr at once. If its answer is a text, it is printed on stdout and the
 status is 0; if it is a number, that is the status; if it is an error, it is
 printed on stderr and the status is 1. The command waits as long as that takes,
-or until Ctrl-C. With --wait, it also waits for an application that is still
-starting.""",
+or until Ctrl-C; with --timeout, it fails when that time is over. With --wait,
+it also waits for an application that is still starting.""",
     "--name org.example.editor -- close 'my file.txt'",
 )
 STATUS = (
@@ -115,7 +115,7 @@ def send(words: list[str], **place: Any) -> int:
     return 0
 
 
-def ask(words: list[str], name: str | None, wait: float, **place: Any) -> int:
+def ask(words: list[str], name: str | None, wait: float, timeout: float | None, **place: Any) -> int:
     """Implement the subcommand ``ask``."""
     if name is None:
         raise ValueError("ask needs --name: only an application with a name can answer")
@@ -124,7 +124,7 @@ def ask(words: list[str], name: str | None, wait: float, **place: Any) -> int:
 
     output = Output()
     try:
-        answer = _remote.ask(_remote.Place(name=name, **place), words, None, wait, output)
+        answer = _remote.ask(_remote.Place(name=name, **place), words, timeout, wait, output)
         return int(output.show(answer) or 0)
     except RuntimeError as error:  # what the observer raised
         return fail(str(error), prefix="")
@@ -219,6 +219,12 @@ def _fill(parser: argparse.ArgumentParser, name: str) -> None:
             type=float,
             default=0,
             help="how many seconds to wait for it to start (inf: for ever)",
+        )
+        option(
+            "--timeout",
+            metavar="S",
+            type=float,
+            help="how many seconds to wait in all (default: for ever)",
         )
     if function is run:
         option(

@@ -77,8 +77,8 @@ MAX_UNSENT_IN_ALL = 16 * MAX_UNSENT
 SHARE = MAX_UNSENT_IN_ALL // 2 // 128
 
 # Seconds in which the system has to take `PROGRESS` bytes for a launch while a writer waits; otherwise the
-# launch is cut off, and all its writers continue. Since the system may take 100 KiB at a time, a launch has to
-# read up to 128 KiB (measured with 64 KiB in `_system._OUTPUT_BUFFER`). Even a slow terminal reads more.
+# launch is cut off, and all its writers continue. Since the system may take 100 KiB at a time, a launch has
+# to read up to 128 KiB (measured with 64 KiB in `_system._OUTPUT_BUFFER`). Even a slow terminal reads more.
 STALL_TIME = 10.0
 PROGRESS = 32 * 1024
 
@@ -405,7 +405,7 @@ class Reply:
         is_number = isinstance(result, int) and not isinstance(result, bool)
         if is_number and 0 <= result <= _LAST_STATUS:  # type: ignore[operator]
             return STATUS, bytes([int(result)])  # type: ignore[call-overload]
-        text = f"{type(result).__name__} is not an answer"
+        text = f"{type(result).__name__} is not an answer; return None, a str, an int or a future"
         if is_number:
             text = f"{int(result)} is not an answer: an exit status is from 0 to {_LAST_STATUS}"  # type: ignore[call-overload]
         log_error(self._settings, "Observer", self.observer, TypeError(text))
