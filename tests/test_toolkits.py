@@ -141,7 +141,8 @@ class TestToolkits(PageTestCase):
         return program
 
     def check(self, section, env=None, thread="MainThread", relaunches=False):
-        program = self.start_in_loop(self.program(section), env)
+        path = self.program(section)
+        program = self.start_in_loop(path, env)
         launches = [[str(number), "two words"] for number in range(LAUNCHES)]
         for launch in launches:
             self.send(*launch)
@@ -157,6 +158,10 @@ class TestToolkits(PageTestCase):
         self.finish(program)
         if not relaunches:
             self.assertIn("opening late", program.out)
+        self.assertNotIn("Traceback", program.err)
+        # If nothing is running, it ends in the same way, although its loop is yet to begin.
+        program = self.start(PROGRAMS / "in_loop.py", path, "quit", env=env)
+        self.finish(program)
         self.assertNotIn("Traceback", program.err)
 
     def test_asyncio(self):
