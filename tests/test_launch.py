@@ -1272,6 +1272,25 @@ class TestAsk(AnswersTestCase):
         self.ask("a", stdout=stream)
         self.assertEqual(stream.shown, "shown\n")
 
+    def test_character_in_two_pieces_on_a_console_of_windows(self):
+        """It would convert each piece by itself."""
+
+        class Console(io.StringIO):
+            encoding, buffer = "utf-8", io.BytesIO()
+
+            def isatty(self):
+                return True
+
+        def observer(launch):
+            for piece in (b"\xc3", b"\xa9"):
+                launch.stdout.buffer.write(piece)
+
+        self.answering(observer)
+        self.enter(inside.limits(TERMINALS_TAKE_TEXT=True))
+        console = Console()
+        self.ask("a", stdout=console)
+        self.assertEqual((console.getvalue(), console.buffer.getvalue()), ("\u00e9", b""))
+
     def test_streams_of_this_process_by_default(self):
         self.answering(lambda launch: print("shown", file=launch.stdout))
         with contextlib.redirect_stdout(io.StringIO()) as out:

@@ -97,7 +97,7 @@ class TestNamed(CommandTestCase):
         hold = (sys.executable, "-c", "print('up', flush=True); input()")
         run = self.command("run", "--name", self.name, "--", *hold, ready="up")
         asked = self.finish(self.command("ask", "--name", self.name, "--", "three", "words", "!"), 1)
-        message = "Socket_Singleton: a command is running, which takes no launches"
+        message = "Socket_Singleton: the running instance is a command, which accepts no launches"
         self.assertEqual((asked.out, asked.err), ("", message))
         with contextlib.redirect_stderr(io.StringIO()) as stderr:
             error = self.named_launch("two", "words", answer=True)
@@ -241,7 +241,7 @@ class TestNamed(CommandTestCase):
         watch = self.command("watch", *place)
         wait_until(lambda: Socket_Singleton.is_running(name=self.name), "watch is the host")
         status = self.finish(self.command("status", *place))
-        self.assertEqual(status.out, f"{self.name}: process {watch.pid}")
+        self.assertEqual(status.out, f"{self.name}: running (process {watch.pid})")
         self.assertEqual(self.finish(self.command("send", *place, "--", "a b", "")).out, "")
         watch.expect('["a b", ""]')
         run = self.command("run", *place, "--", sys.executable, "-c", "print('runs')")
@@ -432,7 +432,7 @@ class TestNamedStrangers(CommandTestCase):
         for error in errors:
             for word in words:
                 self.assertIn(word, str(error))
-            self.assertNotIn("choose another port", str(error))
+            self.assertNotIn("choose a different port", str(error))
 
     def answer_each_hello(self, answer) -> list:
         """Serve with ``answer(hello)`` to each hello; return all that was received."""

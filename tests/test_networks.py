@@ -150,7 +150,7 @@ class TestNetworks(NamedTestCase):
         here.expect("got ('text', 'from here')")
         there.expect("got ('text', 'from there')")
         self.assertEqual((len(here.lines), len(there.lines)), (2, 2))
-        self.assertEqual(self.status_in(network, 0).out, f"{self.name}: process {there.pid}")
+        self.assertEqual(self.status_in(network, 0).out, f"{self.name}: running (process {there.pid})")
         self.assertEqual(Socket_Singleton.pid_of(self.name), here.pid)
 
     def test_thread_in_a_network_of_its_own(self):

@@ -9,6 +9,8 @@ import io
 import os
 import sys
 
+from ._system import TERMINALS_TAKE_TEXT
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
@@ -127,7 +129,10 @@ class Output:
         try:
             encoding = getattr(stream, "encoding", None) or ""
             buffer = getattr(stream, "buffer", None)
-            if buffer is None or encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+            takes_bytes = buffer is not None and not (
+                TERMINALS_TAKE_TEXT and getattr(stream, "isatty", bool)()
+            )
+            if not takes_bytes or encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
                 text = self._text(kind, data)
                 if text:
                     self._write_text(kind, stream, buffer, encoding, text)

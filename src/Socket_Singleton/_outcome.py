@@ -139,6 +139,7 @@ def _remedy(name: str | None, found: str) -> str:
             return "; give the application's secret, if it has one, or end the program that has the port"
         return "; end the program that has the port" if found in (Answer.FOREIGN, Answer.REJECTED) else ""
     if found == Answer.FOREIGN:
-        return "; choose another port, or a name"
-    silent = (Answer.SILENT, Answer.UNREACHED, Answer.RESET)
-    return "; if another program has the port, choose another one, or a name" if found in silent else ""
+        return "; choose a different port or use a name"
+    if found in (Answer.SILENT, Answer.UNREACHED, Answer.RESET):
+        return "; if another program has the port, choose a different port or use a name"
+    return ""

@@ -41,6 +41,10 @@ BACKLOG = sockets.SOMAXCONN if sys.platform == "win32" else 65535
 # so such waits go through `_wakeup`.
 SIGNALS_END_WAITS = sys.platform != "win32"
 
+# Whether a terminal takes text, and no bytes. The console of Windows does: it converts each write of bytes by
+# itself, so a character that is divided between two of them is lost (CPython, `Modules/_io/winconsoleio.c`).
+TERMINALS_TAKE_TEXT = sys.platform == "win32"
+
 # Seconds until it is certain whether anybody listens on this machine. If nobody does, the system
 # says so at once, except that Windows first tries three times, for about 2 s.
 LOOK_TIME = 3.0 if sys.platform == "win32" else 2.0

@@ -20,6 +20,7 @@ import time
 import types
 
 from Socket_Singleton import (
+    _answers,
     _client,
     _identity,
     _key_file,
@@ -57,6 +58,7 @@ _LIMITS = {
     "EXIT_TIME": (_singleton, "EXIT_TIME"),
     "HAND_OVER_TIME": (_client, "HAND_OVER_TIME"),
     "TAKE_TIME": (_host, "_TAKE_TIME"),
+    "TERMINALS_TAKE_TEXT": (_answers, "TERMINALS_TAKE_TEXT"),
     "RETRY_TIME": (_delivery, "RETRY_TIME"),
     "STALL_TIME": (_replies, "STALL_TIME"),
     "MAX_UNSENT": (_replies, "MAX_UNSENT"),

@@ -143,7 +143,7 @@ def status(_: list[str], name: str | None, address: str, port: str, secret: str 
     if name is None:
         line = f"{address} port {port}: {'a program' if found.is_there else 'nothing'} is listening"
     elif found.is_there:
-        line = f"{shown(name)}: process {found.pid}"
+        line = f"{shown(name)}: running (process {found.pid})"
     else:
         line = f"{shown(name)}: not running"
         if found.stranger:

@@ -63,7 +63,8 @@ def run(words: list[str], wait: float, forward: bool, exit_code: int | None, **p
 
 def _discard(launch: Launch) -> int:
     """Take a launch, and do nothing with it; if it waits for an answer, it fails with a message."""
-    print("Socket_Singleton: a command is running, which takes no launches", file=launch.stderr)
+    said = "Socket_Singleton: the running instance is a command, which accepts no launches"
+    print(said, file=launch.stderr)
     return 1
 
 
