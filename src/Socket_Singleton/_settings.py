@@ -162,13 +162,13 @@ def _flag(_: str, value: object) -> bool:
 def _callable(name: str, value: object) -> object:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable, not {value!r}")
-    if getattr(getattr(value, "__code__", None), "co_flags", 0) & _CO_COROUTINE:
+    if getattr(getattr(value, "__code__", None), "co_flags", 0) & CO_COROUTINE:
         raise TypeError(f"{name} must not be a coroutine function, as {value!r} is")
     return value
 
 
-_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE; its import would take a while
-
+# The flag of a coroutine function: inspect.CO_COROUTINE. To import inspect takes 6 ms.
+CO_COROUTINE = 0x80
 
 _CHECKS: "dict[str, Callable[[str, Any], object]]" = {
     "release_threshold": count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from .._report import is_interrupt, log_error
-from .._settings import Settings
+from .._settings import CO_COROUTINE, Settings
 from .replies import Raised, follow
 
 TYPE_CHECKING = False
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
 
 # The flags in the code of a function whose call does not run its body, and what such a function is called
-# (inspect.CO_COROUTINE and so on; inspect itself takes 6 ms to import).
-_CO_COROUTINE = 0x80
+# (inspect.CO_ASYNC_GENERATOR and so on).
 _NOT_CALLED = {
-    _CO_COROUTINE: "a coroutine function",
+    CO_COROUTINE: "a coroutine function",
     0x200: "an async generator function",
     0x20: "a generator function",
 }
@@ -45,7 +44,7 @@ def check(observer: object) -> None:
             if getattr(code, "co_flags", 0) & flag:
                 raise TypeError(
                     f"observer must not be {kind}, as {observer!r} is: a call would not run its body"
-                    f"{_HINT if flag == _CO_COROUTINE else ''}"
+                    f"{_HINT if flag == CO_COROUTINE else ''}"
                 )
 
 
