@@ -23,6 +23,7 @@ from .support import (
     SingletonTestCase,
     Stopwatch,
     inside,
+    needs_resets,
     read_to_end,
     repeats,
     wait_until,
@@ -126,6 +127,34 @@ class TestForks(SingletonTestCase):
         with contextlib.suppress(ConnectionResetError):
             self.assertEqual(peer.recv(1), b"")
         os.kill(child, 0)  # it is still there
+
+    @needs_resets
+    def test_child_does_not_keep_a_connection_that_is_being_reset(self):
+        """Else the reset would come when the child ends."""
+        code = (
+            "import os, sys, signal, inside\n"
+            "from Socket_Singleton import Socket_Singleton\n"
+            "class Forking(inside.LaunchSocket):\n"
+            "    has_forked = False\n"
+            "    def close(self):\n"
+            "        if not Forking.has_forked:\n"
+            "            Forking.has_forked = True\n"
+            "            child = os.fork() or signal.pause()\n"
+            "            print('child', child, flush=True)\n"
+            "        super().close()\n"
+            "with inside.sockets_of_peers(Forking):\n"
+            "    app = Socket_Singleton(port=sys.argv[1])\n"
+            "    print('ready', flush=True)\n"
+            "    sys.stdin.readline()"
+        )
+        program = self.start("-c", code, self.port, ready="ready")
+        peer = self.connect()
+        peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        child = self.child_of(program)
+        self.assert_reset(peer)
+        self.end(child)
+        program.write("\n")
+        self.finish(program)
 
     @unittest.skipUnless(hasattr(signal, "SIGUSR1"), "a signal that has no other meaning")
     def test_signal_handler_that_releases_while_the_program_forks(self):

@@ -860,8 +860,13 @@ class Host(forks.ForkAware):
     def _drop(self, peer: Peer) -> None:
         """Reset a connection, because its launch is not owned."""
         if peer.state != _peers.GONE:
-            self._forget(peer)
-            peer.close()
+            self._unwatch(peer)
+            try:
+                # While it is still known: a child that is forked just now closes its copy too, or there would
+                # be no reset until the child ends.
+                peer.close()
+            finally:
+                self._forget(peer)
 
     def _drop_for_room(self, peer: Peer | None) -> bool:
         """End the connection of ``peer`` to make room; return False if it is None."""

@@ -153,12 +153,12 @@ class Peers:
 
     def move(self, peer: Peer, event: str) -> None:
         """Move a peer to the state that `NEXT` gives for ``event``."""
-        del self._rows[peer.state][peer]
-        peer.state = NEXT[peer.state][event]
-        self._buffered -= peer.buffered
-        peer.buffered = 0
+        before, peer.state = peer.state, NEXT[peer.state][event]
         if peer.state != GONE:
             self._rows[peer.state][peer] = None
+        del self._rows[before][peer]  # only now: a child that is forked in between closes what is in a row
+        self._buffered -= peer.buffered
+        peer.buffered = 0
 
     def count_received(self, peer: Peer, size: int) -> None:
         """Count ``size`` bytes that a peer has sent."""
