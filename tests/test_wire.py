@@ -271,10 +271,10 @@ class TestWire(SilentTestCase):
 
     def test_encode_refuses_what_cannot_be_sent(self):
         for argv, kind, text in (
-            (["a", 5], TypeError, "argument 2 must be a str, not int"),
-            ([b"a"], TypeError, r"argv\[0\] must be a str, not bytes"),
-            ([None], TypeError, r"argv\[0\] must be a str, not NoneType"),
-            (["a", "b", "c\0d"], ValueError, "argument 3 must not contain a NUL character"),
+            (["a", 5], TypeError, "argv[1] must be a str, not int"),
+            ([b"a"], TypeError, "argv[0] must be a str, not bytes"),
+            ([None], TypeError, "argv[0] must be a str, not NoneType"),
+            (["a", "b", "c\0d"], ValueError, "argv[2] must not contain a NUL character"),
         ):
             with self.subTest(argv=argv), self.assertRaises(kind) as caught:
                 encode(argv)
