@@ -19,7 +19,7 @@ NOT_ANSWERED = "the connection ended without an answer"
 OUTCOMES = {
     Answer.OWNED: "the running instance has the arguments",
     ANSWERED: "the running instance has the arguments, and its observers have answered",
-    REFUSED: "an observer of the running instance raised an exception, or returned no valid answer",
+    REFUSED: "an observer of the running instance raised an exception, or did not return a valid answer",
     Answer.LATE: "the running instance has the arguments, but did not answer in time",
     Answer.LOST: f"the running instance had the arguments, but {NOT_ANSWERED}",
     Answer.SEVERED: (

@@ -631,8 +631,8 @@ class Socket_Singleton:
             str | int | None: the return value of the first observer that did not return ``None``.
 
         Raises:
-            RuntimeError: the observer raised an exception, which this one has the text of, or returned
-                no valid answer.
+            RuntimeError: the observer raised an exception, whose text this one has, or did not return
+                a valid answer.
             ConnectionRefusedError: the application is not running.
             TimeoutError: there was no answer in time. The host may still act on the arguments.
             ConnectionError: another program or another application replied, or the host ended before
