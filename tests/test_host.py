@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import os
+import selectors
 import socket
 import statistics
 import sys
@@ -1407,13 +1408,23 @@ class TestDescriptors(HostTestCase):
                 self.assertLess(len(turns), 20 * number, "it spins")
 
     def test_no_memory_for_a_wake_up(self):
-        error = OSError(errno.ENOBUFS, "no buffers")
+        error, waits = OSError(errno.ENOBUFS, "no buffers"), []
+
+        class Selector(selectors.DefaultSelector):
+            def select(self, timeout=None):
+                waits.append(timeout)
+                try:
+                    return super().select(timeout)
+                finally:
+                    waits.pop()
+
         for times in (1, 2):
             kind = failing("send", error, times)
             kind.shutdown = failing("shutdown", error).shutdown
-            with inside.sockets_of_wakers(kind):
+            with inside.sockets_of_wakers(kind), mock.patch.object(selectors, "DefaultSelector", Selector):
                 app = self.host()
-            self.exchange(b"word\0")  # its thread has begun, so `release` has to wake it
+            self.exchange(b"word\0")
+            wait_until(lambda: waits == [None], "its thread sleeps, and only `release` can wake it")
             with self.subTest(times=times), Stopwatch() as took:
                 app.release()
             self.assertLess(took.seconds, SOON)
