@@ -238,6 +238,21 @@ class TestPlatform(SingletonTestCase):
             ends = tuple(int(end.split(":")[1], 16) for end in line.split()[1:3])
             self.assertNotIn(ends, ports, line)
 
+    def test_wait_where_no_option_can_be_set_once_the_other_end_is_closed(self):
+        """As on macOS."""
+        pair = []
+
+        class Socket(inside.LaunchSocket):
+            def setsockopt(self, *option):
+                if any(sock.fileno() < 0 for sock in pair):
+                    raise OSError(errno.EINVAL, "invalid argument")
+                return super().setsockopt(*option)
+
+        pair += [Socket(one.family, one.type, one.proto, one.detach()) for one in _wakeup.socket_pair()]
+        with mock.patch.object(_wakeup, "socket_pair", return_value=tuple(pair)), _wakeup.WokenBySignals():
+            pass
+        self.assertEqual([sock.fileno() for sock in pair], [-1, -1], "they are closed")
+
     def test_pair_of_a_system_without_socketpair(self):
         """Whatever the program called `socket.setdefaulttimeout` with."""
         self.addCleanup(socket.setdefaulttimeout, socket.getdefaulttimeout())

@@ -84,6 +84,10 @@ class WokenBySignals:
 
         self._pair = wakened, waker = socket_pair()
         try:
+            # On Windows, each wait would otherwise keep a port in TIME_WAIT for minutes. Done while both are
+            # open: macOS refuses to set an option once the other end is closed.
+            for sock in self._pair:
+                close_resets(sock)
             waker.setblocking(False)
             self._before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         except BaseException:
@@ -99,7 +103,6 @@ class WokenBySignals:
 
     def _close(self) -> None:
         for sock in self._pair:
-            close_resets(sock)  # on Windows, each wait would otherwise keep a port in TIME_WAIT for minutes
             sock.close()
 
 
