@@ -358,8 +358,8 @@ class TestInterrupted(SingletonTestCase):
         self.enter(warnings.catch_warnings())
         warnings.simplefilter("ignore", ResourceWarning)
 
-        # CPython 3.8 and 3.9 check for signals once more between the end of a `try` and a return.
-        spared = constructor if sys.version_info[:2] in ((3, 8), (3, 9)) else None
+        # Before 3.10, CPython checks for signals once more between the end of a `try` and a return.
+        spared = constructor if sys.version_info < (3, 10) else None
         # CPython 3.7 and 3.8 may leave a lock of `threading` held then; see `_host/threads.py`.
         start = threading.Thread.start.__code__ if sys.version_info < (3, 9) else None
         # And PyPy the one of imports, for which all threads that import something would wait for ever.
