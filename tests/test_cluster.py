@@ -40,12 +40,21 @@ class TestCluster(SingletonTestCase):
     def setUp(self):
         super().setUp()
         self.name = f"org.example.{self.id()}.{uuid.uuid4()}"
+        self.connect()
 
     # -- what the tests share --
 
+    def connect(self):
+        """Keep a connection for `ask`: to make one takes longer than a query."""
+        self.connection = self.server.connect()
+        self.addCleanup(self.connection.close)
+
+    def restart(self, how=signal.SIGINT):
+        self.server.restart(how)
+        self.connect()
+
     def ask(self, query, *parameters):
-        with self.server.connect() as connection:
-            return connection.execute(query, parameters).fetchall()
+        return self.connection.execute(query, parameters).fetchall()
 
     def launch(self, *args, lease=LONG_LEASE, wait=WAIT, ready=None, env=None, name=None):
         env = {**self.server.env, **(env or {})}
@@ -216,7 +225,7 @@ class TestCluster(SingletonTestCase):
         hows = itertools.cycle([signal.SIGINT, signal.SIGQUIT])
 
         def restart(_):
-            self.server.restart(next(hows))
+            self.restart(next(hows))
 
         self.check(*self.disturb(restart, every=9))
 
@@ -267,7 +276,7 @@ class TestCluster(SingletonTestCase):
         """The next launch becomes the host."""
         host = self.launch("first", ready="host")
         wait_until(self.done, "its own launch")
-        self.server.restart()
+        self.restart()
         self.finish(host, status=1)
         self.assertIn(f"{self.name}: the session is lost, and the lock with it: ", host.err)
         self.finish(self.launch("quit", ready="host"))

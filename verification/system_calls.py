@@ -34,6 +34,7 @@ import argparse
 import collections
 import concurrent.futures
 import contextlib
+import ctypes
 import fnmatch
 import itertools
 import json
@@ -42,9 +43,11 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple
@@ -190,22 +193,48 @@ class Overdue(Exception):
     """A step took longer than `PATIENCE`."""
 
 
-class Launch:
-    """A process of `launched.py`, and what is known about it."""
+class Template:
+    """A process of `launched.py`, whose forks are the launches."""
 
-    def __init__(self, label: str, orders: dict[str, Any], home: str) -> None:
+    def __init__(self) -> None:
+        # PR_SET_CHILD_SUBREAPER: processes whose parent has ended become children of this one.
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Without site: installed packages do not matter.
+        command = [sys.executable, "-I", "-S", "-B", str(HERE / "launched.py"), str(other.fileno())]
+        env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env, pass_fds=[other.fileno()]
+        )
+        other.close()
+        # Held from a request to its reply, by the threads of `LANES`.
+        self._lock = threading.Lock()
+
+    def preload(self, names: list[str]) -> None:
+        self._socket.send(json.dumps(names).encode())
+
+    def fork(self, orders: dict[str, Any], streams: list[int]) -> int:
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps(orders).encode()], streams)
+            return int(self._socket.recv(100))
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+
+class Launch:
+    """A launch, and what is known about it."""
+
+    def __init__(self, label: str, orders: dict[str, Any], template: Template) -> None:
         self.label = label
         self.asks = orders["options"].get("answer", False)
-        env = {"HOME": home, "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        self.process = subprocess.Popen(
-            # Without site: installed packages do not matter, and importing them takes time.
-            [sys.executable, "-I", "-S", str(HERE / "launched.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            bufsize=0,
-        )
+        theirs, self._stdin = os.pipe()
+        self._stdout, stdout = os.pipe()
+        self._stderr, stderr = os.pipe()
+        self.pid = template.fork(orders, [theirs, stdout, stderr])
+        for stream in (theirs, stdout, stderr):
+            os.close(stream)
         self.lines: list[str] = []
         self._rest = b""
         self.err = ""
@@ -214,12 +243,11 @@ class Launch:
         self.hung = ""  # the step that took too long
         self.leaving = False  # it was asked to release
         self.came_after_fault = False  # so nothing could disturb it any more
-        self.write(json.dumps(orders))
 
     def write(self, text: str) -> None:
         if self.status is None:
             with contextlib.suppress(BrokenPipeError):  # it has ended; reading shows that
-                self.process.stdin.write(text.encode() + b"\n")
+                os.write(self._stdin, text.encode() + b"\n")
 
     def wait_for(self, *beginnings: str) -> str | None:
         """Return the first line, new or not, that begins like that; None if the process ends without it."""
@@ -240,11 +268,10 @@ class Launch:
         """Read some more; return False once it has ended."""
         if self.status is not None:
             return False
-        stdout = self.process.stdout
-        ready, _, _ = select.select([stdout], [], [], max(0, deadline - time.monotonic()))
+        ready, _, _ = select.select([self._stdout], [], [], max(0, deadline - time.monotonic()))
         if not ready:
             raise Overdue
-        data = os.read(stdout.fileno(), 1 << 16)
+        data = os.read(self._stdout, 1 << 16)
         if data:
             *lines, self._rest = (self._rest + data).split(b"\n")
             self.lines += [line.decode() for line in lines]
@@ -253,16 +280,21 @@ class Launch:
         return False
 
     def _reap(self) -> None:
-        self.err = self.process.stderr.read().decode()
-        self.status = self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            stream.close()
+        with open(self._stderr, "rb") as stderr:
+            self.err = stderr.read().decode()
+        self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        for stream in (self._stdin, self._stdout):
+            os.close(stream)
+
+    def is_over(self) -> bool:
+        """Return whether the process has ended, without reading what it said."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def end(self) -> None:
         """End it if it has not ended."""
         if self.status is None:
             self.ended_by_us = True
-            self.process.kill()
+            os.kill(self.pid, signal.SIGKILL)
             self._reap()
 
     def said(self, beginning: str) -> list[str]:
@@ -294,7 +326,7 @@ class Strace:
             what = [f"--trace={case.call.name}", f"--inject={case.call.name}:{how}:when={case.call.n}"]
             # Only the main thread makes its calls; in other threads, each one counts for itself.
             what += ["--follow-forks"] * (case.call.thread == "thread")
-        command = ["strace", "--syscall-number", *what, f"--output={log}", f"--attach={launch.process.pid}"]
+        command = ["strace", "--syscall-number", *what, f"--output={log}", f"--attach={launch.pid}"]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE)
         self.error = ""
         line = self._process.stderr.readline().decode()
@@ -308,26 +340,27 @@ class Strace:
         self._process.stderr.close()
 
 
-class Settings(NamedTuple):
-    named: bool
-    preload: dict[str, list[str]]  # by role
-
-
 class Story:
     """A host, two launches, the end of the host, one more launch; and what happened to them."""
 
     _counter = itertools.count()
 
     def __init__(
-        self, folder: Path, settings: Settings, role: str, case: Case | None, pad: tuple = (0, 0)
+        self,
+        folder: Path,
+        template: Template,
+        named: bool,
+        role: str,
+        case: Case | None,
+        pad: tuple = (0, 0),
     ) -> None:
         self.case = case
         self.log = folder / "strace.log"
         self.broken: list[str] = []  # what is noticed meanwhile; `judge` finds the rest
         self.missed = False  # whether the fault did not happen
-        self._folder, self._settings, self._traced = folder, settings, ("host", "launch").index(role)
-        self._role, self._pad = role, pad
-        if settings.named:
+        self._folder, self._template, self._named = folder, template, named
+        self._traced, self._pad = ("host", "launch").index(role), pad
+        if named:
             self._options: dict[str, Any] = {"name": f"system-calls.{os.getpid()}.{next(self._counter)}"}
         else:
             self._options = {"port": free_port()}
@@ -340,15 +373,14 @@ class Story:
         try:
             for index, label in enumerate(("host", "first", "second", "third")):
                 orders = {
-                    "path": str(HERE.parent / "src"),
-                    "preload": self._settings.preload.get("launch" if index else "host", ()),
-                    "options": {**self._options, "answer": self._settings.named and label == "first"},
+                    "home": str(self._folder),
+                    "options": {**self._options, "answer": self._named and label == "first"},
                     "words": [label],
                     "traced": index == self._traced and not list_modules,
                     "pad": self._pad,
                     "list_modules": list_modules,
                 }
-                self.launches.append(Launch(label, orders, str(self._folder)))
+                self.launches.append(Launch(label, orders, self._template))
             host, *others = self.launches
             traced = self.launches[self._traced]
             self._step(traced, "start", traced.wait_for, "ready")
@@ -421,7 +453,7 @@ class Story:
     def _host(self, except_for: Launch | None = None) -> Launch | None:
         for launch in self.launches:
             if launch.is_host and launch is not except_for:
-                if launch.process.poll() is not None:
+                if launch.is_over():
                     launch.wait_for_end()
                     continue
                 address, port = launch.said("host")[0].split()
@@ -448,7 +480,7 @@ class Story:
         if self.case.fault == KILL:
             return "killed by SIGKILL" in log
         # For a single thread, strace does not print the number.
-        main = str(self.launches[self._traced].process.pid)
+        main = str(self.launches[self._traced].pid)
         hit = [line.split()[0] for line in log.splitlines() if line.endswith("(INJECTED)")]
         return any(thread != main for thread in hit) if self.case.call.thread == "thread" else bool(hit)
 
@@ -570,20 +602,17 @@ def pad_for(case: Case, calls: list[Call]) -> tuple[int, int]:
 
 
 class Tool:
-    def __init__(self, folder: Path, named: bool) -> None:
-        self._folder, self._named = folder, named
+    def __init__(self, folder: Path, template: Template, named: bool) -> None:
+        self._folder, self._template, self._named = folder, template, named
         self._numbers = itertools.count()
-        self._settings = Settings(named, {})
 
     def find(self) -> dict[str, list[Call]]:
         """Return the calls of each role, from runs without a fault; raise `SystemExit` if those fail."""
         story = self._tell("host", list_modules=True)
         self._stop_if_broken(story)
         host, first = story.launches[:2]
-        modules = {"host": host.said("modules")[-1].split(), "launch": first.said("modules")[-1].split()}
-        self._settings = Settings(
-            self._named, {role: sorted(set(modules[role]) - {"__main__"}) for role in modules}
-        )
+        modules = " ".join((host.said("modules")[-1], first.said("modules")[-1])).split()
+        self._template.preload(sorted(set(modules) - {"__main__"}))
         found = {}
         for role in ("host", "launch"):
             story = self._tell(role)
@@ -597,7 +626,7 @@ class Tool:
     def _tell(self, role: str, case: Case | None = None, pad: tuple = (0, 0), **more: bool) -> Story:
         folder = self._folder / str(next(self._numbers))
         folder.mkdir()
-        return Story(folder, self._settings, role, case, pad).tell(**more)
+        return Story(folder, self._template, self._named, role, case, pad).tell(**more)
 
     def _stop_if_broken(self, story: Story) -> None:
         if any("ermitted" in line for line in story.broken):
@@ -626,8 +655,8 @@ def main(argv: list[str] | None = None) -> int:
     if sys.platform != "linux" or not shutil.which("strace"):
         print("strace is needed, which is on Linux alone (Debian: apt-get install strace)")
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        tool = Tool(Path(folder), given.name)
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Template()) as template:
+        tool = Tool(Path(folder), template, given.name)
         calls = tool.find()
         cases = list(make_cases([*calls["host"], *calls["launch"]]))
         if given.case:
