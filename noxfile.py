@@ -185,8 +185,10 @@ def coverage(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as folder:
         env = {"COVERAGE_FILE": str(Path(folder, "data"))}
         # Coverage slows programs down. The other tests, such as those of the examples, reach hardly more.
-        parts = ("closed_streams", "command", "identity", "named", "networks", "relaunch")
-        names = ("in_between", *(f"test_{part}" for part in parts))
+        parts = ("command", "identity", "named", "networks", "relaunch")
+        closed = ("status", "run_of_something_that_cannot_be_run")
+        names = ["in_between", *(f"test_{part}" for part in parts)]
+        names += [f"TestClosedStreams.test_{name}" for name in closed]
         run_tests(session, ["coverage", "run"], *names, **env)
         # It warns about the data of a process that was killed while writing them, and ignores them.
         session.run("coverage", "combine", "--quiet", env=env)
@@ -232,9 +234,11 @@ def tests(session: nox.Session, python: str) -> None:
 def toolkits(session: nox.Session) -> None:
     """Examples and documentation in real toolkits and tools, and as a frozen application."""
     install(session, "toolkits")
+    # One folder for the bytecode of these tools, which takes long to compile.
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": session.create_tmp()}
     toolkit = "TestToolkits.test_{}".format
     tk = [PYTHON if starts([PYTHON], "import tkinter") else DEBIAN_PYTHON]
-    run_tests(session, tk, "TestDesktopApp", complete=True, SOCKET_SINGLETON_RACES="20")
+    run_tests(session, tk, "TestDesktopApp", complete=True, SOCKET_SINGLETON_RACES="20", **bytecode)
     for python, *names in (
         (tk, "TestExamples.test_tkinter_app", *map(toolkit, ("closing", "tk", "tk_has_the_keyboard"))),
         (
@@ -257,13 +261,13 @@ def toolkits(session: nox.Session) -> None:
         (["python"], "TestRelaunchFrozen"),
         ([PYTHON], "TestExamples.test_client"),
     ):
-        run_tests(session, python, *names, complete=True)
+        run_tests(session, python, *names, complete=True, **bytecode)
     with tempfile.TemporaryDirectory() as folder:
         folders = (f"--distpath={folder}", f"--workpath={folder}/work", f"--specpath={folder}/work")
         options = ["--log-level=WARN", "--onefile", f"--paths={Path('src').resolve()}"]
         if sys.platform == "linux" and shutil.which("strip"):
             options.append("--strip")  # Python's library may have symbols that take long to compress
-        session.run("pyinstaller", *options, *folders, "examples/observer.py")
+        session.run("pyinstaller", *options, *folders, "examples/observer.py", env=bytecode)
         session.run(PYTHON, ".ci/frozen.py", f"{folder}/observer", external=True)
 
 

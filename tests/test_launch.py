@@ -1059,9 +1059,12 @@ class TestLimitOfTheWait(AnswersTestCase):
         app.release()
 
     def test_limit_holds_while_output_keeps_coming(self):
+        pause = threading.Event()
+
         def observer(launch):
             while not launch.gone:
                 print("a line", file=launch.stdout)
+                pause.wait(0.001)  # so that this thread leaves the interpreter to the launch
 
         self.answering(observer)
         with Stopwatch() as took, self.assertRaisesRegex(TimeoutError, "has not answered in time"):

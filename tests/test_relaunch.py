@@ -409,6 +409,18 @@ class TestRelaunch(RelaunchTestCase):
         self.assertIsNone(thread())
 
 
+# As PyInstaller makes it for each kind, but for both from one analysis, which takes longest. Python's library
+# may have symbols that take long to compress.
+SPEC = f"""
+found = Analysis([{str(PROGRAM)!r}], pathex=[{PACKAGE_PARENT!r}])
+pure = PYZ(found.pure)
+strip = {bool(sys.platform == "linux" and shutil.which("strip"))}
+EXE(pure, found.scripts, found.binaries, found.datas, name="onefile", strip=strip)
+only = EXE(pure, found.scripts, name="onedir", strip=strip, exclude_binaries=True)
+COLLECT(only, found.binaries, found.datas, name="onedir", strip=strip)
+"""
+
+
 @unittest.skipUnless(importlib.util.find_spec("PyInstaller"), "there is no PyInstaller")
 class TestRelaunchFrozen(RelaunchTestCase):
     """Frozen by PyInstaller, as one file and as a folder."""
@@ -418,16 +430,16 @@ class TestRelaunchFrozen(RelaunchTestCase):
         super().setUpClass()
         cls.temporary = tempfile.TemporaryDirectory()
         cls.frozen = Path(os.path.realpath(cls.temporary.name)) / "frozen \u00e9"
-        freeze = [sys.executable, "-m", "PyInstaller", "--log-level", "WARN", "--paths", PACKAGE_PARENT]
-        if sys.platform == "linux" and shutil.which("strip"):
-            freeze.append("--strip")  # Python's library may have symbols that take long to compress
-        for kind in ("onefile", "onedir"):
-            folders = [f"--{name}path={cls.frozen / name}" for name in ("dist", "work", "spec")]
-            command = [*freeze, f"--{kind}", "--name", kind, *folders, str(PROGRAM)]
-            status, said = run_tool(command)
-            if status:
-                cls.tearDownClass()  # unittest does not call it after this
-                raise AssertionError(said)
+        cls.frozen.mkdir()
+        spec = cls.frozen / "both.spec"
+        spec.write_text(SPEC, encoding="utf-8")
+        folders = [f"--{name}path={cls.frozen / name}" for name in ("dist", "work")]
+        status, said = run_tool(
+            [sys.executable, "-m", "PyInstaller", "--log-level", "WARN", *folders, str(spec)]
+        )
+        if status:
+            cls.tearDownClass()  # unittest does not call it after this
+            raise AssertionError(said)
         suffix = ".exe" if os.name == "nt" else ""
         cls.onefile = cls.frozen / "dist" / f"onefile{suffix}"
         cls.onedir = cls.frozen / "dist" / "onedir" / f"onedir{suffix}"

@@ -70,7 +70,6 @@ class TestTools(PageTestCase):
         self.name = f"org.example.test-{self.port}.top"  # of a program that is on no page
         self.env = {
             "PYTHONPATH": os.pathsep.join([str(self.folder), environment()["PYTHONPATH"]]),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "",  # so each line of a worker is one write, and lines do not mix
         }
 
