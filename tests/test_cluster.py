@@ -182,7 +182,7 @@ class TestCluster(SingletonTestCase):
         """Ten times, each with a database that has no tables yet."""
         for number in range(10):
             database = f"fresh{number}"
-            self.ask_alone(f"CREATE DATABASE {database}")
+            self.connection.execute(f"CREATE DATABASE {database}")
             with self.subTest(database):
                 env = {**self.server.env, "PGDATABASE": database}
                 launches = [
@@ -192,10 +192,10 @@ class TestCluster(SingletonTestCase):
                     self.finish(program)
                 said = sorted(line for program in launches for line in program.lines)
                 self.assertEqual(said, ["does one", "does other", "host 1"], launches[0].describe())
-            self.ask_alone(f"DROP DATABASE {database}")
+            self.connection.execute(f"DROP DATABASE {database}")
 
     def test_a_first_launch_while_another_one_makes_the_tables(self):
-        self.ask_alone("CREATE DATABASE half_made")
+        self.connection.execute("CREATE DATABASE half_made")
         env = {**self.server.env, "PGDATABASE": "half_made"}
         with self.server.connect("half_made") as other, other.transaction():
             other.execute(runpy.run_path(str(EXAMPLES / "cluster.py"))["TABLES"])
@@ -203,10 +203,6 @@ class TestCluster(SingletonTestCase):
             wait_until(lambda: self.ask("SELECT pid FROM pg_locks WHERE NOT granted"), "the launch waits")
         launch.expect("does one")
         launch.kill()
-
-    def ask_alone(self, command):
-        with self.server.connect() as connection:
-            connection.execute(command)
 
     # -- hosts that are lost --
 

@@ -1,11 +1,11 @@
 """The launches of `system_calls.py`: each follows lines on stdin, and reports on stdout what happened.
 
-A template, started once, imports what they need; each launch is a fork of it. To start Python and import
-the package would take ten times as long. The template serves the socket whose number is its argument. One
-kind of message is a list of modules to import. The other one comes with a launch's stdin, stdout and stderr,
-and is an object: ``home``, ``options`` (of the constructor), ``words`` (the arguments of this launch),
-``traced``, and ``pad`` (a system call's number, and how often to make it without effect). The template
-replies with the process id. Its forks are orphans, which Linux gives to the tool.
+A template, started once, imports what they need; each launch is a fork of it. Otherwise each story would
+start Python and import the package four times. The template serves the socket whose number is its argument.
+One kind of message is a list of modules to import. The other one comes with a launch's stdin, stdout and
+stderr, and is an object: ``home``, ``options`` (of the constructor), ``words`` (the arguments of this
+launch), ``traced``, and ``pad`` (a system call's number, and how often to make it without effect). The
+template replies with the process id. Its forks are orphans, which Linux gives to the tool.
 
 Each line on stdin permits the next step: to construct, and, in the host, to release. The launch prints, each
 on a line: ``ready``; ``host ADDRESS PORT`` or ``raised TYPE``; ``got WORDS`` for each launch that an observer
