@@ -80,7 +80,7 @@ class TestCluster(SingletonTestCase):
         """End the current host with a launch that is the last one in the queue."""
         self.finish(self.launch("quit"))
 
-    def disturb(self, lose, launches=40, every=6):
+    def disturb(self, lose, launches=24, every=4):
         """Start launches, four at a time, and call `lose(pid)` once per host when it has done `every`."""
         started, running, lost = [], [], {}
         busy = "SELECT epoch, pid FROM effects WHERE name = %s GROUP BY epoch, pid HAVING count(*) >= %s"
@@ -223,7 +223,7 @@ class TestCluster(SingletonTestCase):
         def restart(_):
             self.restart(next(hows))
 
-        self.check(*self.disturb(restart, every=9))
+        self.check(*self.disturb(restart, launches=30, every=6))
 
     def test_hosts_are_stopped_under_load_and_continue_later(self):
         stopped = []
