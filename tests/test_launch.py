@@ -727,6 +727,31 @@ class TestLaunchesThatDoNotRead(StreamsTestCase):
             self.assertEqual(counts, [2_000_000] * 24)
             app.release()
 
+    def test_writers_that_look_for_room_at_once_do_not_all_find_the_same(self):
+        """None of their launches is cut off."""
+        self.enter(inside.limits(MAX_UNSENT=100_000, MAX_UNSENT_IN_ALL=1_000_000, SHARE=10_000))
+        self.enter(inside.limits(STALL_TIME=PATIENCE))
+        count, writers = 24, set()
+        all_have_looked = threading.Barrier(count, timeout=0.5)
+
+        def meet():
+            if threading.get_ident() in writers:
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    all_have_looked.wait()
+
+        def observer(launch):
+            writers.add(threading.get_ident())
+            launch.stdout.buffer.write(b"x" * 1_000_000)
+
+        with concurrent.futures.ThreadPoolExecutor(count) as executor:
+            app = self.answering(observer, dispatch=executor.submit)
+            with inside.after_counting_unsent(app, meet):
+                launches = [self.stopped(str(number)) for number in range(count)]
+                wait_until(lambda: all_have_looked.broken, "they look one after the other")
+                counts = self.at_once(count, lambda number: launches[number].read().count(b"x"))
+            self.assertEqual(counts, [1_000_000] * count)
+            app.release()
+
     def test_other_launches_notice_nothing(self):
         def observer(launch):
             if launch == ("quick",):

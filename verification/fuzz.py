@@ -18,6 +18,7 @@ import queue
 import re
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -360,6 +361,8 @@ def as_bytes(text):
 
 class Sender:
     """A host that sends only when the test makes it send."""
+
+    write_lock = threading.RLock()
 
     def send(self, reply):
         pass

@@ -374,6 +374,21 @@ def count_unsent(app) -> int:
     return _host_of(app).unsent()
 
 
+@contextlib.contextmanager
+def after_counting_unsent(app, call):
+    """Have each thread that has counted what is waiting for all launches call ``call()`` meanwhile."""
+    host = _host_of(app)
+    count = host.unsent
+
+    def count_and_call():
+        counted = count()
+        call()
+        return counted
+
+    with replaced(host, "unsent", count_and_call):
+        yield
+
+
 def count_received(app) -> int:
     """Return how many bytes the host has read from all its peers."""
     return sum(peer.talk._received for peer in _host_of(app)._peers)
