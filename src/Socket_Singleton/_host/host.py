@@ -228,7 +228,7 @@ class Host(forks.ForkAware):
         # only one thread at a time can do; and the end of a host that has failed. The I/O thread never
         # waits for it, so it can be held while that thread ends. Reentrant, for signal handlers.
         self._lock = threading.RLock()
-        self.write_lock = threading.RLock()  # see `.replies.Sender`
+        self.claims: dict[object, int] = {}  # see `.replies.Sender`
         self._port = listener.getsockname()[1]
         # The marks of the listener and of the sockets that wake the I/O thread: see `_sockets.mark_of`.
         # Written before that thread begins, read by any thread.
@@ -462,9 +462,8 @@ class Host(forks.ForkAware):
         return threading.current_thread() is not self._thread and not (self._finishing or sys.is_finalizing())
 
     def forked(self) -> None:
-        # The parent's threads do not exist here, but one of them may have held a lock.
+        # The parent's threads do not exist here, but one of them may have held the lock.
         self._lock = threading.RLock()
-        self.write_lock = threading.RLock()
         self._forked = True
         self._delivery.forked()
         # A child may outlive the host, so it must not keep connections open on which launches wait

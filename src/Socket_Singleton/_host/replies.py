@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     class Sender(Protocol):
         """The owner of the I/O thread, which sends; `.host.Host`."""
 
-        # Guards the check whether there is room for output together with adding it, for all launches:
-        # otherwise many writers at once could all find the same room. Held for a few steps, and never while
-        # the application's code runs. Reentrant, for signal handlers.
-        write_lock: threading.RLock
+        # The bytes that writers are about to add, each under a key of its own. Set and deleted by any thread,
+        # in single steps. If a signal handler that raises leaves one behind, writers wait a little sooner.
+        claims: dict[object, int]
 
         def send(self, reply: Reply) -> None:
             """Make the I/O thread look at ``reply``. For any thread."""
@@ -111,8 +110,8 @@ class Reply:
     """The way back to one launch: any thread writes, the I/O thread sends.
 
     While it sends, the I/O thread waits for no lock: whatever it does is a single step of the queue, or
-    uses a field that only it writes (docs/design.md, "Threads share single steps"). It takes the lock of
-    the answer to end a launch that no observer has been called for, so nobody else can be ending it.
+    uses a field that only it writes (docs/design.md, "Threads share single steps"). It takes the lock to
+    end a launch that no observer has been called for, so nobody can be writing.
     """
 
     def __init__(self, settings: Settings, sender: Sender) -> None:
@@ -135,16 +134,14 @@ class Reply:
         # what is waiting, or by a thread that has no memory for output; never unset. An answer that comes
         # later is not sent, because it would look as if all output before it had arrived.
         self.is_cut = False
-        # Guards that only one answer is queued. Held for a few steps, and never together with `write_lock`.
-        # Reentrant, for signal handlers.
-        self._answer_lock = threading.RLock()
-        # Appended by any thread, taken by the I/O thread, in single steps. It takes nothing after the answer,
-        # so output that another thread adds at the same moment is discarded.
+        # Guards `_put`, the check whether there is room together with adding what has room, and the order of
+        # the answer after all output. Held for a few steps, never while the application's code runs.
+        # Reentrant, for signal handlers: if one writes in the middle of a step, `_put` may become too small
+        # by what it wrote, and nothing else goes wrong.
+        self._lock = threading.RLock()
+        # Appended under the lock, taken by the I/O thread, in single steps.
         self._queue: deque[tuple[int, bytes]] = deque()
-        # Bytes of output ever written, each piece at least `_LEAST`. Guarded by `write_lock`: if a signal
-        # handler writes in the middle of a step, this may become too small by what it wrote, and nothing
-        # else goes wrong.
-        self._put = 0
+        self._put = 0  # bytes of output ever written, each piece at least `_LEAST`; guarded by the lock
         self._sent = 0  # how many of those were sent; written only by the I/O thread
         self._marked = 0  # bytes sent since the last progress; used only by the I/O thread
         self.progress = time.monotonic()  # when that was; written only by the I/O thread
@@ -175,42 +172,67 @@ class Reply:
             BrokenPipeError: the launch has gone.
         """
         size, begun = len(data), 0.0
-        pieces = [data] if size <= _BATCH else _pieces(data)
         while True:
-            with self._sender.write_lock:
-                if self.discards():
-                    return
-                self.check()
-                in_all = self._in_all(size)
-                most = _most(in_all)
-                if size <= most and not (wait and self._is_full(size, most) and self._sender.may_wait()):
-                    for piece in pieces:
-                        self._queue.append((kind, piece))
-                        self._put += max(len(piece), _LEAST)
-                    break
+            most = self._add(kind, data, wait) if size <= MAX_UNSENT else MAX_UNSENT
+            if not most:
+                return
             if size > most:
                 for start in range(0, size, most):
                     self.write(kind, data[start : start + most], wait)
                 return
             begun = begun or time.monotonic()
             self._wait_for_room(size, begun)
+
+    def _add(self, kind: int, data: bytes, wait: bool) -> int:
+        """Add output and return 0; if there is no room, return how many bytes may wait for this launch."""
+        size, claim = len(data), None
+        pieces = [data] if size <= _BATCH else _pieces(data)
+        try:
+            with self._lock:
+                if self.discards():
+                    return 0
+                self.check()
+                unsent, in_all = self.unsent, 0
+                if unsent + size > SHARE:
+                    claim = object()
+                    self._sender.claims[claim] = size
+                    in_all = self._in_all(claim)
+                most = _most(in_all)
+                is_full = 0 < unsent > most - size
+                if size > most or (is_full and wait and self._sender.may_wait()):
+                    return most
+                for piece in pieces:
+                    self._queue.append((kind, piece))
+                    self._put += max(len(piece), _LEAST)
+        finally:
+            if claim is not None:
+                self._sender.claims.pop(claim, None)
         if not self._noticed:
             self._noticed = True
             self._sender.send(self)
         if in_all + size > MAX_UNSENT_IN_ALL:
             self._sender.send(self)
+        return 0
 
-    def _in_all(self, size: int) -> int:
-        """Return how many bytes wait for all launches, if that matters for ``size`` more."""
-        return self._sender.unsent() if self.unsent + size > SHARE else 0
+    def _in_all(self, claim: object = None) -> int:
+        """Return how many bytes wait for all launches or are about to, without those of ``claim``.
 
-    def _is_full(self, size: int, most: int) -> bool:
+        Many writers at once must not all find the same room. So each claims what it adds until it has done
+        so, and claims are counted first: of two writers at once, at least one counts the other.
+        """
+        claims = self._sender.claims.copy()
+        claims.pop(claim, None)
+        return sum(claims.values()) + self._sender.unsent()
+
+    def _is_full(self, size: int) -> bool:
         """Return whether ``size`` more bytes have to wait until the launch has read some."""
-        return 0 < self.unsent > most - size
+        unsent = self.unsent
+        in_all = self._in_all() if unsent + size > SHARE else 0
+        return 0 < unsent > _most(in_all) - size
 
     def _wait_for_room(self, size: int, begun: float) -> None:
         """Wait until ``size`` bytes have room or the launch has gone; cut it off if it does not read."""
-        while not (self.gone or self.discards()) and self._is_full(size, _most(self._in_all(size))):
+        while not (self.gone or self.discards()) and self._is_full(size):
             waiter = threading.Lock()
             waiter.acquire()
             self._waiters.append(waiter)
@@ -219,7 +241,7 @@ class Reply:
                 # The I/O thread tries to send first: this whole process may have been stopped for so long.
                 self.stalled_at, left = self.progress, STALL_TIME
                 self._sender.send(self)
-            if self._is_full(size, _most(self._in_all(size))) and not self.gone:
+            if self._is_full(size) and not self.gone:
                 waiter.acquire(timeout=left)
 
     # -- any thread: the answer --
@@ -303,7 +325,7 @@ class Reply:
                 pass  # it has gone
             except MemoryError:
                 self.is_cut = True  # the output is not complete, and the answer must not look as if it were
-        with self._answer_lock:
+        with self._lock:
             if self.state != OVER:
                 self._queue.append(answer)  # type: ignore[arg-type]
                 self._move("answer")
@@ -402,7 +424,7 @@ class Reply:
     def fork(self) -> None:
         """Become what is left in a forked child: the launch is the parent's."""
         self.forked = self.gone = True
-        self._answer_lock = threading.RLock()  # another thread of the parent may have held it
+        self._lock = threading.RLock()  # another thread of the parent may have held it
 
     # -- frames --
 
@@ -477,9 +499,6 @@ def _most(in_all: int) -> int:
 
 
 def _pieces(data: bytes) -> list[bytes]:
-    """Return ``data`` in pieces of one send each; nothing if it is too long to be queued at once."""
-    if len(data) > MAX_UNSENT:
-        return []
     return [data[start : start + _BATCH] for start in range(0, len(data), _BATCH)]
 
 
