@@ -213,6 +213,7 @@ class Host(forks.ForkAware):
         self._finishing = False
         # Replies with something to send: appended by any thread, taken by the I/O thread, in single steps.
         self._news: deque[Reply] = deque()
+        self.claims: dict[object, int] = {}  # see `.replies.Sender`
         # Acquired and never released: by the I/O thread when it begins, or by whoever closes the host
         # before that; a thread that begins later then has nothing to do.
         self._begun = threading.Lock()
@@ -228,7 +229,6 @@ class Host(forks.ForkAware):
         # only one thread at a time can do; and the end of a host that has failed. The I/O thread never
         # waits for it, so it can be held while that thread ends. Reentrant, for signal handlers.
         self._lock = threading.RLock()
-        self.claims: dict[object, int] = {}  # see `.replies.Sender`
         self._port = listener.getsockname()[1]
         # The marks of the listener and of the sockets that wake the I/O thread: see `_sockets.mark_of`.
         # Written before that thread begins, read by any thread.

@@ -180,13 +180,14 @@ class Reply:
                 for start in range(0, size, most):
                     self.write(kind, data[start : start + most], wait)
                 return
-            begun = begun or time.monotonic()
-            self._wait_for_room(size, begun)
+            wait = self._sender.may_wait()
+            if wait:
+                begun = begun or time.monotonic()
+                self._wait_for_room(size, begun)
 
     def _add(self, kind: int, data: bytes, wait: bool) -> int:
-        """Add output and return 0; if there is no room, return how many bytes may wait for this launch."""
+        """Add output and return 0; if it has no room, return how many bytes may wait for this launch."""
         size, claim = len(data), None
-        pieces = [data] if size <= _BATCH else _pieces(data)
         try:
             with self._lock:
                 if self.discards():
@@ -198,10 +199,9 @@ class Reply:
                     self._sender.claims[claim] = size
                     in_all = self._in_all(claim)
                 most = _most(in_all)
-                is_full = 0 < unsent > most - size
-                if size > most or (is_full and wait and self._sender.may_wait()):
+                if size > most or (wait and 0 < unsent > most - size):
                     return most
-                for piece in pieces:
+                for piece in (data,) if size <= _BATCH else _pieces(data):
                     self._queue.append((kind, piece))
                     self._put += max(len(piece), _LEAST)
         finally:
