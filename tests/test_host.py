@@ -305,15 +305,19 @@ class TestHostEnduresPeers(HostTestCase):
     def test_what_came_before_the_host_looked_can_be_too_much(self):
         """Then the largest peer is dropped, here one whose deadline is over as well."""
         with inside.limits(MAX_BUFFERED=100, READ_SIZE=20):
-            app = self.host()
+            app, gate = self.host(), self.gate()
             grows, large = self.connect(), self.connect()
             grows.sendall(b"x" * 10)
             large.sendall(b"x" * 55)
             wait_until(lambda: inside.count_buffered(app) == 65, "both are read")
-            with host_clock_ahead():
-                grows.sendall(b"x" * 40)  # read in two steps, the second of which is too much
-                self.assert_reset(large)
-                self.assert_reset(grows)
+            with inside.at("turn", gate):
+                inside.wake(app)
+                gate.wait_for_somebody()  # otherwise it might look at its clock before more is sent
+                with host_clock_ahead():
+                    grows.sendall(b"x" * 40)  # read in two steps, the second of which is too much
+                    gate.open()
+                    self.assert_reset(large)
+                    self.assert_reset(grows)
             self.assert_serves(app)
 
     def test_deadline_is_from_accept_and_not_from_the_last_byte(self):
