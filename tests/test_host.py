@@ -28,6 +28,7 @@ from .support import (
     Stopwatch,
     activity_of_thread,
     descriptors,
+    expect_lines,
     free_port,
     host_clock_ahead,
     inside,
@@ -304,7 +305,7 @@ class TestHostEnduresPeers(HostTestCase):
 
     def test_what_came_before_the_host_looked_can_be_too_much(self):
         """Then the largest peer is dropped, here one whose deadline is over as well."""
-        with inside.limits(MAX_BUFFERED=100, READ_SIZE=20):
+        with inside.limits(MAX_BUFFERED=110, READ_SIZE=20):
             app, gate = self.host(), self.gate()
             grows, large = self.connect(), self.connect()
             grows.sendall(b"x" * 10)
@@ -314,7 +315,7 @@ class TestHostEnduresPeers(HostTestCase):
                 inside.wake(app)
                 gate.wait_for_somebody()  # otherwise it might look at its clock before more is sent
                 with host_clock_ahead():
-                    grows.sendall(b"x" * 40)  # read in two steps, the second of which is too much
+                    grows.sendall(b"x" * 48)  # 40 are read in any turn, and the rest because it is late
                     gate.open()
                     self.assert_reset(large)
                     self.assert_reset(grows)
@@ -330,6 +331,26 @@ class TestHostEnduresPeers(HostTestCase):
                     peer.sendall(b"x")
                     time.sleep(0.01)  # the fault itself: one byte every 10 ms
             self.assertLess(time.monotonic() - begun, PATIENCE / 2)
+
+    def test_peer_that_keeps_sending_is_dropped_at_its_deadline(self):
+        """Between two turns it sends as much as the host reads in one and in two more reads."""
+        peers = []
+
+        def send_more():
+            for peer in peers:
+                with contextlib.suppress(OSError):  # it was dropped, or closed
+                    peer.sendall(b"x" * 18)
+
+        why = f"incomplete after {inside.limit('PEER_TIME'):g} seconds"
+        line = f"Failed to decode data from client on port {self.port} ({why})"
+        with inside.limits(READ_SIZE=1), inside.at("turn", send_more), expect_lines(line):
+            app = self.host(verbose=True)
+            peers.append(self.connect())
+            peers[0].sendall(b"x")
+            wait_until(lambda: inside.count_received(app) > 18, "each turn has something to read")
+            with host_clock_ahead():
+                wait_until(lambda: inside.count_peers(app) == 0, "it is dropped")
+            peers.clear()
 
     def test_slow_peer_is_owned_and_delays_nobody(self):
         app = self.host()

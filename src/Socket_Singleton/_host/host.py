@@ -70,7 +70,8 @@ _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 _READ_SIZE = _peers.SHORT
 _READS = 2
 
-# Reads in a turn of the one peer that is read among those that have already sent `SHORT` bytes.
+# Reads in a turn of the one peer that is read among those that have already sent `SHORT` bytes, and of each
+# peer whose deadline has passed.
 _READS_OF_LONG = 16
 
 # Connections accepted from the backlog in a turn, while there are peers: so a launch soon
@@ -562,8 +563,9 @@ class Host(forks.ForkAware):
             if self._closing:
                 return
             # What has arrived but was not read yet counts: this process may have been stopped.
-            # It may also be too much, and then another peer is dropped.
-            if peer.state != _peers.GONE and self._read(peer):
+            # It may also be too much, and then another peer is dropped. It is read in many steps, or a peer
+            # that keeps sending could have something left in each turn of a busy host, and stay.
+            if peer.state != _peers.GONE and self._read(peer, _READS_OF_LONG):
                 try:
                     self._finish(peer, hung_up=False)
                 except (OSError, MemoryError):
