@@ -131,6 +131,15 @@ class HostTestCase(SingletonTestCase):
         with inside.limits(READ_SIZE=4), inside.at("read", tell):
             yield readers
 
+    @contextlib.contextmanager
+    def no_reads_of_dropped_peers(self):
+        """Check that hosts do not read from a connection that they have closed."""
+        reads = []
+        kind = hooked("recv", before=lambda ours, *_: reads.append(ours.fileno() >= 0))
+        with inside.sockets_of_peers(kind):
+            yield
+        self.assertEqual(set(reads), {True})
+
     def say(self, packet: bytes) -> socket.socket:
         """Return a peer that has sent a whole packet and ended its stream, unless the host was faster."""
         peer = self.connect()
@@ -305,6 +314,7 @@ class TestHostEnduresPeers(HostTestCase):
 
     def test_what_came_before_the_host_looked_can_be_too_much(self):
         """Then the largest peer is dropped, here one whose deadline is over as well."""
+        self.enter(self.no_reads_of_dropped_peers())
         with inside.limits(MAX_BUFFERED=110, READ_SIZE=20):
             app, gate = self.host(), self.gate()
             grows, large = self.connect(), self.connect()
@@ -494,6 +504,7 @@ class TestHostEnduresPeers(HostTestCase):
             yield long, take_turn
 
     def test_peer_that_sends_much_is_dropped_before_its_turn(self):
+        self.enter(self.no_reads_of_dropped_peers())
         with inside.limits(MAX_PEERS=1), self.peer_that_sends_much() as (long, take_turn):
             self.connect()
             take_turn()

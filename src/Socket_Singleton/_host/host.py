@@ -72,7 +72,7 @@ _READS = 2
 
 # Reads in a turn of the one peer that is read among those that have already sent `SHORT` bytes, and of each
 # peer whose deadline has passed.
-_READS_OF_LONG = 16
+_MANY_READS = 16
 
 # Connections accepted from the backlog in a turn, while there are peers: so a launch soon
 # gets past many that send nothing. If that many follow a long packet in every turn, 4 MiB
@@ -549,7 +549,7 @@ class Host(forks.ForkAware):
                     long.append(key.data)
         long = [peer for peer in long if peer.state != _peers.GONE]
         if long and not self._closing:
-            self._read(self._peers.next_long(long), _READS_OF_LONG)
+            self._read(self._peers.next_long(long), _MANY_READS)
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
@@ -563,9 +563,9 @@ class Host(forks.ForkAware):
             if self._closing:
                 return
             # What has arrived but was not read yet counts: this process may have been stopped.
-            # It may also be too much, and then another peer is dropped. It is read in many steps, or a peer
-            # that keeps sending could have something left in each turn of a busy host, and stay.
-            if peer.state != _peers.GONE and self._read(peer, _READS_OF_LONG):
+            # It may also be too much, and then another peer is dropped. With few reads, a peer that keeps
+            # sending could have something left in every turn of a busy host, and stay.
+            if peer.state != _peers.GONE and self._read(peer, _MANY_READS):
                 try:
                     self._finish(peer, hung_up=False)
                 except (OSError, MemoryError):
